@@ -1,0 +1,61 @@
+"""From (service, operation, parameters) to an answer: our own service, or the ancillary endpoint.
+
+Owns the table of services. Used by the pipeline for what comes in over HTTP, and handed to the services as
+`Calls` for what they ask of one another.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+from botocore.model import OperationModel
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.protocol.models import model
+from portside.cloud.protocol.shapes import violations
+from portside.cloud.services.calls import Caller, Calls, Params, Service
+
+
+class Dispatcher:
+    """Implements `Calls`."""
+
+    def __init__(self, services: Iterable[Service], ancillary: Calls) -> None:
+        self._services = {service.name: service for service in services}
+        self._ancillary = ancillary
+        self._operations: dict[tuple[str, str], OperationModel] = {}
+
+    def owns(self, service: str) -> bool:
+        return service in self._services
+
+    def operation(self, service: str, name: str) -> OperationModel:
+        """The model of an operation of one of our services; AwsError if AWS has none of that name."""
+        found = self._operations.get((service, name))
+        if found is None:
+            described = model(service)
+            if described is None or name not in described.operation_names:
+                raise AwsError("InvalidAction", f"The action {name} is not valid for this web service.")
+            found = self._operations[service, name] = described.operation_model(name)
+        return found
+
+    async def answer(self, service: str, operation: OperationModel, params: Params, caller: Caller) -> Params:
+        """Check the parameters against the shape and call the service."""
+        ours = self._services[service]
+        handler = ours.operations.get(operation.name)
+        if handler is None:
+            raise AwsError(
+                "NotImplemented",
+                f"portside's local cloud does not offer {service}:{operation.name}. "
+                "What it offers is listed in docs/reference/supported.md.",
+                501,
+            )
+        found = violations(operation.input_shape, params)
+        if found:
+            raise ours.invalid(found)
+        result = handler(caller, params)
+        return await result if inspect.isawaitable(result) else result
+
+    async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
+        if service in self._services:
+            return await self.answer(service, self.operation(service, operation), params, caller)
+        return await self._ancillary(service, operation, params, caller)

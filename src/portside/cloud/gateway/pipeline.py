@@ -1,0 +1,182 @@
+"""The ordered steps of every request: receive, identify, parse, answer, serialise.
+
+Owns the ASGI application. Whatever goes wrong inside becomes an AWS error in the protocol of the service that
+was asked; no traceback ever leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from portside.cloud.gateway.dispatch import Dispatcher
+from portside.cloud.gateway.identify import REGISTRY, Target, identify
+from portside.cloud.gateway.signature import Scope, scope
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import Log
+from portside.cloud.protocol import parse, serialise
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.protocol.serialise import Response
+from portside.cloud.services.calls import Caller
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+# A template by body is 51,200 bytes and an ECR layer part 20 MiB in base64; nothing of ours is larger.
+LARGEST_BODY = 64 * 1024 * 1024
+
+
+class Forwarder(Protocol):
+    """Passes a whole HTTP request on to the ancillary endpoint."""
+
+    async def forward(
+        self, service: str, scope: dict[str, Any], receive: Receive, send: Send, body: bytes | None
+    ) -> None: ...
+
+
+class Gateway:
+    """The ASGI application of the cloud.
+
+    `registry` answers everything under /v2/; `pages` maps other unsigned paths (`/_portside/health`) to
+    applications of their own.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        forwarder: Forwarder,
+        registry: AsgiApp,
+        pages: Mapping[str, AsgiApp],
+        *,
+        account: str,
+        region: str,
+        ids: Ids,
+        log: Log,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._forwarder = forwarder
+        self._registry = registry
+        self._pages = pages
+        self._account = account
+        self._region = region
+        self._ids = ids
+        self._log = log
+
+    async def __call__(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        if connection["type"] != "http":
+            await self._other(connection, receive, send)
+            return
+        path: str = connection["path"]
+        page = self._pages.get(path)
+        if page is not None:
+            await page(connection, receive, send)
+            return
+        if path == "/v2" or path.startswith("/v2/"):
+            await self._registry(connection, receive, send)
+            return
+        await self._aws(connection, receive, send)
+
+    async def _aws(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in connection["headers"]}
+        query = connection["query_string"].decode("latin-1")
+        credential = parse_qs(query).get("X-Amz-Credential", [""])[0] if "X-Amz-Credential" in query else ""
+        signed = scope(headers.get("authorization", ""), credential)
+        request_id = self._ids.uuid()
+        target: Target | None = None
+        try:
+            kind = headers.get("content-type", "")
+            is_form = kind.startswith("application/x-www-form-urlencoded")
+            json_or_form = is_form or "x-amz-target" in headers or "Action=" in query
+            body = await _read(receive, headers) if json_or_form else None
+            fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
+            target = identify(connection["path"], headers, fields, signed.service if signed else None)
+            if target.service == REGISTRY or not self._dispatcher.owns(target.service):
+                await self._forwarder.forward(target.service, connection, receive, send, body)
+                return
+            response = await self._own(target, headers, body or b"", fields, signed, request_id)
+        except AwsError as error:
+            response = _error(error, target, headers, request_id)
+        except Exception as error:
+            self._log.error("request failed", request=request_id, error=repr(error), exc_info=error)
+            failed = AwsError(
+                "InternalFailure", f"portside failed to answer; its log tells why under {request_id}.", 500
+            )
+            response = _error(failed, target, headers, request_id)
+        await _send(send, response)
+
+    async def _own(
+        self,
+        target: Target,
+        headers: dict[str, str],
+        body: bytes,
+        fields: dict[str, str] | None,
+        signed: Scope | None,
+        request_id: str,
+    ) -> Response:
+        if signed is None:
+            raise AwsError(
+                "MissingAuthenticationToken",
+                "Request is missing Authentication Token",
+                403,
+            )
+        if not target.operation:
+            raise AwsError("MissingAction", "Missing Action")
+        operation = self._dispatcher.operation(target.service, target.operation)
+        is_json = "x-amz-target" in headers
+        params = parse.parse_json(operation, body) if is_json else parse.parse_query(operation, fields or {})
+        caller = Caller(
+            account=self._account,
+            region=signed.region,
+            arn=f"arn:aws:iam::{self._account}:root",
+            access_key=signed.access_key,
+            endpoint=f"http://{headers.get('host', '')}",
+        )
+        answer = await self._dispatcher.answer(target.service, operation, params, caller)
+        make = serialise.json_response if is_json else serialise.query_response
+        return make(operation, answer, request_id)
+
+    async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        if connection["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        else:  # a WebSocket: nothing here speaks it
+            await send({"type": "websocket.close", "code": 1003})
+
+
+def _error(error: AwsError, target: Target | None, headers: dict[str, str], request_id: str) -> Response:
+    if "x-amz-target" in headers:
+        return serialise.json_error(error, request_id)
+    if target is not None and target.service == "s3":
+        return serialise.rest_xml_error(error, request_id)
+    return serialise.query_error(error, request_id)
+
+
+async def _read(receive: Receive, headers: dict[str, str]) -> bytes:
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > LARGEST_BODY:
+        raise AwsError("RequestEntityTooLarge", f"A request may have {LARGEST_BODY} bytes at most.", 413)
+    chunks = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise AwsError("RequestTimeout", "The client went away before the request was complete.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise AwsError("RequestEntityTooLarge", f"A request may have {LARGEST_BODY} bytes at most.", 413)
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _send(send: Send, response: Response) -> None:
+    headers = [(key.encode(), value.encode("latin-1")) for key, value in response.headers.items()]
+    headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,54 @@
+"""Identifiers, in the alphabets that AWS uses.
+
+Owns the only source of randomness. `Ids(seed)` repeats itself, which is what tests want; without a seed it
+draws from the operating system.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+import uuid
+
+_ALNUM = string.ascii_letters + string.digits
+_UPPER = string.ascii_uppercase + string.digits
+_LOWER = string.ascii_lowercase + string.digits
+
+
+class Ids:
+    """A source of identifiers."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
+
+    def hex(self, length: int) -> str:
+        """Lower-case hexadecimal digits, e.g. the 32 of a task id."""
+        return f"{self._random.getrandbits(4 * length):0{length}x}"
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def digits(self, length: int) -> str:
+        """Decimal digits without a leading zero."""
+        first = self._random.choice("123456789")
+        return first + "".join(self._random.choice(string.digits) for _ in range(length - 1))
+
+    def alnum(self, length: int) -> str:
+        """Mixed-case suffix of registry-based CloudFormation types."""
+        return self._pick(_ALNUM, length)
+
+    def upper(self, length: int) -> str:
+        return self._pick(_UPPER, length)
+
+    def lower(self, length: int) -> str:
+        return self._pick(_LOWER, length)
+
+    def bytes(self, length: int) -> bytes:
+        return self._random.randbytes(length)
+
+    def shuffle_key(self) -> float:
+        """A number in [0, 1) for choosing at random and for jitter."""
+        return self._random.random()
+
+    def _pick(self, alphabet: str, length: int) -> str:
+        return "".join(self._random.choice(alphabet) for _ in range(length))

@@ -1,0 +1,178 @@
+"""The container engine, as the services see it.
+
+Owns the vocabulary: what is asked for (`ContainerSpec`, a plain value that tests compare), what is observed
+(`ContainerState`), and the four ways an engine says no. `docker.py` speaks to a real engine;
+`portside.testing.engine` is the fake, and tests/conformance holds both to the same behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class EngineError(Exception):
+    """What an engine answered when it could not do what was asked. `reason` is its own sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Missing(EngineError):
+    """The container, image or network does not exist."""
+
+
+class Conflict(EngineError):
+    """The name or the port is taken, or the state does not allow it."""
+
+
+class Unavailable(EngineError):
+    """The engine did not answer, or not in time. Worth trying again."""
+
+
+class Rejected(EngineError):
+    """The engine refused the request itself. Trying again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortBinding:
+    """Publish `container_port` on `host_ip:host_port` (0: the engine picks a free one)."""
+
+    container_port: int
+    host_ip: str
+    host_port: int = 0
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container to create. Memory in MiB, CPU in the 1024-per-core units of ECS. None: not limited."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortBinding, ...] = ()
+    cpu_shares: int | None = None
+    memory: int | None = None
+    memory_reservation: int | None = None
+    network: str | None = None
+    hostname: str | None = None
+    user: str | None = None
+    working_directory: str | None = None
+    stop_signal: str | None = None
+    init: bool = False
+    read_only: bool = False
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    binds: tuple[str, ...] = ()
+
+
+class Phase(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """A container as the engine sees it. `started_at`/`finished_at` in epoch seconds, 0 when not yet."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    phase: Phase
+    image: str = ""
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    error: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    ports: tuple[PortBinding, ...] = ()
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a container's output. `at` is the engine's time stamp in epoch seconds."""
+
+    at: float
+    text: str
+    stream: str = "stdout"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEvent:
+    """Something happened to a container that carries one of our labels (`start`, `die`, `oom`, `destroy`)."""
+
+    action: str
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine is. `bridge` is the address at which containers reach the host, empty if unknown."""
+
+    name: str
+    version: str
+    cpus: int
+    memory: int
+    bridge: str
+    local: bool
+
+
+class Engine(Protocol):
+    """A Docker Engine API. Every call has a time limit and raises only EngineError."""
+
+    async def info(self) -> EngineInfo: ...
+
+    async def image_id(self, reference: str) -> str | None:
+        """The id of a local image, None when it is not there."""
+        ...
+
+    async def pull(self, reference: str, username: str = "", password: str = "") -> None: ...
+
+    async def load(self, archive: AsyncIterator[bytes]) -> None:
+        """Load images from a docker-archive tar stream."""
+        ...
+
+    async def remove_image(self, reference: str) -> None: ...
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create, not start; returns the container's id."""
+        ...
+
+    async def start(self, container: str) -> None: ...
+
+    async def stop(self, container: str, grace: int) -> None:
+        """SIGTERM (or the stop signal), then SIGKILL after `grace` seconds; returns when it has exited."""
+        ...
+
+    async def remove(self, container: str) -> None:
+        """Remove by force. A missing container counts as removed."""
+        ...
+
+    async def inspect(self, container: str) -> ContainerState: ...
+
+    async def containers(self, labels: Mapping[str, str]) -> list[ContainerState]:
+        """Every container, running or not, that carries all these labels."""
+        ...
+
+    def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]: ...
+
+    def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
+        """Events from now on; ends or raises Unavailable when the engine goes away."""
+        ...
+
+    async def create_network(self, name: str, labels: Mapping[str, str]) -> None: ...
+
+    async def remove_network(self, name: str) -> None: ...
+
+    async def networks(self, labels: Mapping[str, str]) -> list[str]: ...
+
+    async def close(self) -> None: ...

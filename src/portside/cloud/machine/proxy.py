@@ -1,0 +1,120 @@
+"""The load balancers' data plane, as the services see it.
+
+Owns the vocabulary: a `Snapshot` is everything the proxy should do, as one plain value; applying the same
+snapshot twice changes nothing. `envoy.py` turns it into Envoy's configuration; `portside.testing.proxy` is
+the fake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a target really listens on this machine."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A target group's endpoints that should get requests."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    idle_timeout: float = 60.0
+    least_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Requests go to the clusters by weight. None of them has endpoints: 503."""
+
+    clusters: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    status: int
+    protocol: str | None = None
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FixedResponse:
+    status: int
+    content_type: str = "text/plain"
+    body: str = ""
+
+
+Action = Forward | Redirect | FixedResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """All of it must hold. Patterns are ELB's: `*` and `?`. Empty: everything matches."""
+
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    queries: tuple[tuple[str | None, str], ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    match: Match
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """The routes of one load balancer's listener, in order; `domains` are the host names that lead here,
+    `*` for any."""
+
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+    idle_timeout: float = 60.0
+    client_keep_alive: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket, and who is told apart on it by host name. `listen_port` is the port that clients see in
+    X-Forwarded-Port."""
+
+    address: str
+    port: int
+    hosts: tuple[VirtualHost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    listeners: tuple[Listener, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+
+
+class ProxyError(Exception):
+    """The proxy did not take the snapshot; the former one stays in force. `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Proxy(Protocol):
+    """Serves traffic by the newest snapshot that it took."""
+
+    async def apply(self, snapshot: Snapshot) -> None:
+        """Returns when the proxy serves by this snapshot; raises ProxyError when it refuses it."""
+        ...
+
+    async def stop(self) -> None: ...

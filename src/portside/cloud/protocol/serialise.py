@@ -1,0 +1,172 @@
+"""From an answer, or an error, to the bytes of a response.
+
+Pure; driven by the operation's output shape. Only members that the shape knows are written, so an answer
+may hold more than the API shows. Timestamps are given as epoch seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from xml.sax.saxutils import escape
+
+from botocore.model import OperationModel, Shape
+
+from portside.cloud.protocol.errors import AwsError
+
+_DEFAULT_NAMESPACE = "http://webservices.amazon.com/AWSFault/2005-15-09"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Status, headers (lower-case names) and body."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def iso(seconds: float) -> str:
+    """`2026-01-31T10:20:30.123Z`, the form of AWS's query APIs."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+# JSON 1.0 and 1.1
+
+
+def json_response(operation: OperationModel, answer: dict[str, Any], request_id: str) -> Response:
+    shape = operation.output_shape
+    document = _to_json(shape, answer) if shape is not None else {}
+    version = operation.service_model.metadata.get("jsonVersion", "1.1")
+    return Response(
+        200,
+        {"content-type": f"application/x-amz-json-{version}", "x-amzn-requestid": request_id},
+        json.dumps(document, separators=(",", ":")).encode(),
+    )
+
+
+def _to_json(shape: Shape, value: Any) -> Any:
+    kind = shape.type_name
+    if kind == "structure":
+        if shape.is_document_type:
+            return value
+        members = shape.members
+        return {
+            members[name].serialization.get("name", name): _to_json(members[name], member)
+            for name, member in value.items()
+            if member is not None and name in members
+        }
+    if kind == "list":
+        return [_to_json(shape.member, member) for member in value]
+    if kind == "map":
+        return {key: _to_json(shape.value, member) for key, member in value.items()}
+    if kind == "blob":
+        return base64.b64encode(value).decode()
+    return value
+
+
+def json_error(error: AwsError, request_id: str, version: str = "1.1") -> Response:
+    document = {"__type": error.code, "message": error.message, **error.extra}
+    return Response(
+        error.status,
+        {
+            "content-type": f"application/x-amz-json-{version}",
+            "x-amzn-requestid": request_id,
+            "x-amzn-errortype": error.code,
+        },
+        json.dumps(document, separators=(",", ":")).encode(),
+    )
+
+
+# Query
+
+
+def query_response(operation: OperationModel, answer: dict[str, Any], request_id: str) -> Response:
+    out: list[str] = []
+    name = operation.wire_name
+    namespace = operation.service_model.metadata.get("xmlNamespace", _DEFAULT_NAMESPACE)
+    out.append(f'<{name}Response xmlns="{namespace}">')
+    shape = operation.output_shape
+    if shape is not None:
+        wrapper = shape.serialization.get("resultWrapper", f"{name}Result")
+        out.append(f"<{wrapper}>")
+        _xml_members(shape, answer, out)
+        out.append(f"</{wrapper}>")
+    out.append(f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>")
+    return Response(
+        200, {"content-type": "text/xml", "x-amzn-requestid": request_id}, "".join(out).encode("utf-8")
+    )
+
+
+def _xml_members(shape: Shape, value: dict[str, Any], out: list[str]) -> None:
+    members = shape.members
+    for name, member in value.items():
+        inner = members.get(name)
+        if inner is not None and member is not None:
+            _xml(inner, inner.serialization.get("name", name), member, out)
+
+
+def _xml(shape: Shape, tag: str, value: Any, out: list[str]) -> None:
+    kind = shape.type_name
+    if kind == "list" and shape.serialization.get("flattened"):
+        for member in value:
+            _xml(shape.member, tag, member, out)
+        return
+    out.append(f"<{tag}>")
+    if kind == "structure":
+        _xml_members(shape, value, out)
+    elif kind == "list":
+        inner = shape.member.serialization.get("name", "member")
+        for member in value:
+            _xml(shape.member, inner, member, out)
+    elif kind == "map":
+        key_name = shape.key.serialization.get("name", "key")
+        value_name = shape.value.serialization.get("name", "value")
+        for key, member in value.items():
+            out.append(f"<entry><{key_name}>{_text(key)}</{key_name}>")
+            _xml(shape.value, value_name, member, out)
+            out.append("</entry>")
+    elif kind == "boolean":
+        out.append("true" if value else "false")
+    elif kind == "timestamp":
+        out.append(iso(value))
+    elif kind == "blob":
+        out.append(base64.b64encode(value).decode())
+    else:
+        out.append(_text(str(value)))
+    out.append(f"</{tag}>")
+
+
+def _text(value: str) -> str:
+    """Escaped, without the control characters that XML 1.0 cannot carry."""
+    if not value.isprintable():
+        value = "".join(c if c in "\t\n\r" or ord(c) >= 0x20 else "?" for c in value)
+    return escape(value).replace("\r", "&#13;")
+
+
+def query_error(error: AwsError, request_id: str, namespace: str = _DEFAULT_NAMESPACE) -> Response:
+    body = (
+        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{error.fault}</Type>'
+        f"<Code>{escape(error.code)}</Code><Message>{_text(error.message)}</Message></Error>"
+        f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+    )
+    return Response(
+        error.status, {"content-type": "text/xml", "x-amzn-requestid": request_id}, body.encode("utf-8")
+    )
+
+
+def rest_xml_error(error: AwsError, request_id: str) -> Response:
+    """The form of S3."""
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(error.code)}</Code>'
+        f"<Message>{_text(error.message)}</Message><RequestId>{request_id}</RequestId></Error>"
+    )
+    return Response(
+        error.status,
+        {"content-type": "application/xml", "x-amz-request-id": request_id},
+        body.encode("utf-8"),
+    )

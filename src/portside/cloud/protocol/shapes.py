@@ -1,0 +1,120 @@
+"""Checks a request against its botocore shape, the way AWS's front ends do.
+
+Pure. `violations` walks parsed parameters and lists every broken constraint in AWS's words; the gateway
+turns the list into the error that the service uses for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from botocore.model import Shape
+
+# Constraints that botocore's models carry but AWS's services do not enforce in this form.
+_NO_PATTERN = frozenset({"TemplateBody"})
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken constraint: where (`stackName`), of which value, and what was expected."""
+
+    path: str
+    value: Any
+    constraint: str
+
+    def __str__(self) -> str:
+        shown = "null" if self.value is None else f"'{self.value}'"
+        return f"Value {shown} at '{self.path}' failed to satisfy constraint: {self.constraint}"
+
+
+def describe(found: list[Violation]) -> str:
+    """`2 validation errors detected: Value ...; Value ...`."""
+    noun = "error" if len(found) == 1 else "errors"
+    return f"{len(found)} validation {noun} detected: " + "; ".join(str(each) for each in found)
+
+
+def violations(shape: Shape | None, params: Any) -> list[Violation]:
+    """Every broken constraint of `params` under `shape`."""
+    return list(_walk(shape, params, "")) if shape is not None else []
+
+
+def _walk(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
+    kind = shape.type_name
+    if kind == "structure":
+        if not isinstance(value, dict):
+            yield Violation(path, value, "Member must be a structure")
+            return
+        for name in shape.required_members:
+            if value.get(name) is None:
+                yield Violation(_join(path, name), None, "Member must not be null")
+        for name, member in value.items():
+            inner = shape.members.get(name)
+            if inner is not None and member is not None:
+                yield from _walk(inner, member, _join(path, name))
+    elif kind == "list":
+        if not isinstance(value, list):
+            yield Violation(path, value, "Member must be a list")
+            return
+        yield from _length(shape, value, path)
+        for index, member in enumerate(value, start=1):
+            if member is not None:
+                yield from _walk(shape.member, member, f"{path}.{index}.member")
+    elif kind == "map":
+        if not isinstance(value, dict):
+            yield Violation(path, value, "Member must be a map")
+            return
+        yield from _length(shape, value, path)
+        for key, member in value.items():
+            if member is not None:
+                yield from _walk(shape.value, member, f"{path}.{key}.member")
+    elif kind == "string":
+        if not isinstance(value, str):
+            yield Violation(path, value, "Member must be a string")
+            return
+        yield from _length(shape, value, path)
+        pattern = shape.metadata.get("pattern")
+        if pattern and shape.name not in _NO_PATTERN:
+            compiled = _compile(pattern)
+            if compiled is not None and not compiled.fullmatch(value):
+                yield Violation(path, value, f"Member must satisfy regular expression pattern: {pattern}")
+        enum = shape.enum
+        if enum and value not in enum:
+            yield Violation(path, value, f"Member must satisfy enum value set: [{', '.join(enum)}]")
+    elif kind in ("integer", "long", "float", "double"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            yield Violation(path, value, f"Member must be a number of type {kind}")
+            return
+        low, high = shape.metadata.get("min"), shape.metadata.get("max")
+        if low is not None and value < low:
+            yield Violation(path, value, f"Member must have value greater than or equal to {low}")
+        if high is not None and value > high:
+            yield Violation(path, value, f"Member must have value less than or equal to {high}")
+    elif kind == "boolean" and not isinstance(value, bool):
+        yield Violation(path, value, "Member must be a boolean")
+
+
+def _length(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if low is not None and len(value) < low:
+        yield Violation(path, value, f"Member must have length greater than or equal to {low}")
+    if high is not None and len(value) > high:
+        yield Violation(path, value, f"Member must have length less than or equal to {high}")
+
+
+def _join(path: str, name: str) -> str:
+    here = name[0].lower() + name[1:]
+    return f"{path}.{here}" if path else here
+
+
+@lru_cache(maxsize=512)
+def _compile(pattern: str) -> re.Pattern[str] | None:
+    """AWS's patterns are Java's; the few that Python's `re` does not take are left unchecked."""
+    translated = pattern.replace(r"\p{L}", r"[^\W\d_]").replace(r"\p{N}", r"\d").replace(r"\p{Z}", r"\s")
+    try:
+        return re.compile(translated)
+    except re.error:
+        return None

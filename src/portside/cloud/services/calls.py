@@ -1,0 +1,82 @@
+"""How services are called: by clients through the gateway, and by one another.
+
+Owns the vocabulary only: who calls (`Caller`), what an operation is (`operation`), and the one way from one
+service to another (`Calls`). A service never imports another service; it calls its public API, whether that
+is one of ours or one that `ancillary.py` passes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.protocol.shapes import Violation, describe
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose call it is. `endpoint` is how the caller reached the cloud (`http://127.0.0.1:4566`)."""
+
+    account: str
+    region: str
+    arn: str
+    access_key: str = ""
+    endpoint: str = ""
+
+
+Handler = Callable[[Caller, Params], Params | Awaitable[Params]]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def operation(name: str) -> Callable[[Method], Method]:
+    """Marks the method of an `api.py` that answers the AWS operation `name`.
+
+    The method takes the caller and the parameters (checked against botocore's shape, in its names) and
+    returns the members of the output shape, or raises AwsError. It may be a coroutine.
+    """
+
+    def mark(method: Method) -> Method:
+        method.__operation__ = name  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def invalid_by_default(found: list[Violation]) -> AwsError:
+    return AwsError("ValidationError", describe(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One AWS service as the gateway sees it.
+
+    `name` is botocore's (`elbv2`); `invalid` makes the service's own error out of broken constraints.
+    """
+
+    name: str
+    operations: Mapping[str, Handler]
+    invalid: Callable[[list[Violation]], AwsError] = field(default=invalid_by_default)
+
+
+def operations_of(api: object) -> dict[str, Handler]:
+    """The operations that an api object answers, by name."""
+    found: dict[str, Handler] = {}
+    for attribute in dir(type(api)):
+        name = getattr(getattr(type(api), attribute), "__operation__", None)
+        if name is not None:
+            found[name] = getattr(api, attribute)
+    return found
+
+
+class Calls(Protocol):
+    """Call any AWS service from inside the cloud.
+
+    `await calls("elbv2", "RegisterTargets", {...}, caller)`: parameters and answer in botocore's names;
+    raises AwsError as the service would answer.
+    """
+
+    async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params: ...
