@@ -26,7 +26,9 @@ def quiet_log() -> Log:
 
 
 class _NoForwarder:
-    async def forward(self, service: str, scope: Any, receive: Any, send: Any, body: bytes | None) -> None:
+    async def forward(
+        self, service: str, region: str, connection: Any, receive: Any, send: Any, body: bytes | None
+    ) -> None:
         raise AwsError("NotImplemented", f"the test has no {service}", 501)
 
 

@@ -25,8 +25,9 @@ class Dispatcher:
         self._ancillary = ancillary
         self._operations: dict[tuple[str, str], OperationModel] = {}
 
-    def owns(self, service: str) -> bool:
-        return service in self._services
+    def owns(self, service: str, operation: str) -> bool:
+        ours = self._services.get(service)
+        return ours is not None and (not ours.partial or operation in ours.operations)
 
     def operation(self, service: str, name: str) -> OperationModel:
         """The model of an operation of one of our services; AwsError if AWS has none of that name."""
@@ -56,6 +57,6 @@ class Dispatcher:
         return await result if inspect.isawaitable(result) else result
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
-        if service in self._services:
+        if self.owns(service, operation):
             return await self.answer(service, self.operation(service, operation), params, caller)
         return await self._ancillary(service, operation, params, caller)

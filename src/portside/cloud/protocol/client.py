@@ -43,6 +43,9 @@ def build(service: str, operation: str, params: dict[str, Any]) -> HttpRequest:
     query = made["query_string"]
     text = urlencode(query, doseq=True) if isinstance(query, dict) else str(query or "")
     path = made["url_path"]
+    if service == "s3" and "Bucket" in params and not path.startswith(f"/{params['Bucket']}"):
+        # Since virtual-hosted addressing, the model's paths leave the bucket to the endpoint rules.
+        path = f"/{params['Bucket']}{path if path != '/' else ''}"
     target = path + (("&" if "?" in path else "?") + text if text else "")
     body = made["body"]
     if isinstance(body, dict):
