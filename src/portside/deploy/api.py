@@ -86,7 +86,6 @@ class Aws:
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
-            ConnectionError,
             NoCredentialsError,
             NoRegionError,
         )
@@ -100,7 +99,7 @@ class Aws:
             raise Unreachable(what, "there are no AWS credentials", "Run `aws configure`.") from error
         except NoRegionError as error:
             raise Unreachable(what, "no region is set", "Set AWS_REGION, or run `aws configure`.") from error
-        except (ConnectionError, BotoCoreError) as error:
+        except BotoCoreError as error:
             remedy = (
                 "See `portside cloud status`." if self.target.endpoint else "Check the network and the region."
             )

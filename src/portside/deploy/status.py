@@ -71,7 +71,7 @@ def read(aws: Aws, stacks: list[str], service_stack: str, url_stack: str) -> App
             url = values.get("URL", "")
         found.append(StackStatus(name, record["StackStatus"], record.get("StackStatusReason", ""), values))
     present = any(stack.name == service_stack and stack.status != "absent" for stack in found)
-    return AppStatus(tuple(found), _service(aws, service_stack) if present else None, url)
+    return AppStatus(tuple(found), service(aws, service_stack) if present else None, url)
 
 
 def service_arn(aws: Aws, stack: str) -> str:
@@ -84,7 +84,8 @@ def service_arn(aws: Aws, stack: str) -> str:
     return ""
 
 
-def _service(aws: Aws, stack: str) -> ServiceStatus | None:
+def service(aws: Aws, stack: str) -> ServiceStatus | None:
+    """The ECS service of a service stack, None while there is none."""
     arn = service_arn(aws, stack)
     if arn.count("/") < 2:
         return None

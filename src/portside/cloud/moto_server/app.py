@@ -160,7 +160,9 @@ def _refusal(request: Request, error: AwsError) -> Response:
         return serialise.cbor_error(error, request_id)
     if request.service == "s3":
         return serialise.rest_xml_error(error, request_id)
-    return serialise.query_error(error, request_id)
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return serialise.query_error(error, request_id)
+    return serialise.json_error(error, request_id)
 
 
 async def _read(receive: Receive) -> bytes:
