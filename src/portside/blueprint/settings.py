@@ -167,7 +167,16 @@ def _explain(found: Any, text: str, path: Path) -> SettingsError:
     message = str(found["msg"]).replace("Input should", "should")
     given = found["input"]
     shown = f"{given!r} ({_type_name(given)})" if isinstance(given, (str, int, float, bool)) else _type_name(given)
-    known = _keys_at(location[:-1])
+    if location == ["name"] and isinstance(given, str):
+        message = "must be 2 to 32 lower-case letters, digits and hyphens, beginning with a letter"
+        return SettingsError(path, line, key, f"{message}, not {shown}", "Choose a lower-case name.")
+    if location[:1] == ["environments"] and len(location) == 2 and isinstance(given, str):
+        message = (
+            f"{given!r} cannot name an environment: a stack finds its environment by the first word of its name"
+        )
+        return SettingsError(
+            path, line, key, message, "Choose up to 15 lower-case letters and digits, without a hyphen."
+        )
     return SettingsError(
         path, line, key, f"{message}, not {shown}", "Correct the value; docs/reference/settings.md describes it."
     )

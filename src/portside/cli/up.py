@@ -156,10 +156,7 @@ async def _build_and_push(
 
         await builder.build(context.archive(), context.dockerfile, f"{name}:{tag}", arguments, step)
         board.put("image", "image", detail, "pushing")
-        digest = await builder.push(name, tag, login)
-        # The registry has it now; the name was only needed for the push. The layers stay as build cache.
-        await builder.untag(f"{name}:{tag}")
-        return digest
+        return await builder.push(name, tag, login)
 
 
 async def _base(board: Board, builder: Builder, context: Context, argument: str) -> dict[str, str]:

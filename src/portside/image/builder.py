@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 from portside.image.errors import ImageError
 
@@ -119,19 +120,20 @@ class Builder:
     async def import_archive(self, path: str, repository: str, tag: str, changes: list[str]) -> None:
         """Make an image of a root file system in a tar file."""
         import aiodocker
+        import aiohttp
 
-        query = [("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", each) for each in changes)]
+        query = urlencode(
+            [("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", each) for each in changes)]
+        )
+        headers = {"content-type": "application/x-tar"}
+        limit = aiohttp.ClientTimeout(total=BUILD_LIMIT)
         try:
-            async with asyncio.timeout(BUILD_LIMIT):
-                with open(path, "rb") as content:  # noqa: ASYNC230, PTH123 - aiohttp streams a plain file
-                    async with self._docker._query(
-                        "images/create",
-                        "POST",
-                        params=query,
-                        data=content,
-                        headers={"content-type": "application/x-tar"},
-                    ) as answer:
-                        await answer.read()
+            with open(path, "rb") as content:  # noqa: ASYNC230, PTH123 - aiohttp streams a plain file
+                # The engine's own client has no way to give several `changes`.
+                async with self._docker._query(
+                    f"images/create?{query}", "POST", data=content, headers=headers, timeout=limit
+                ) as answer:
+                    await answer.read()
         except aiodocker.DockerError as error:
             raise ImageError(f"{repository}:{tag} cannot be made", error.message) from error
 

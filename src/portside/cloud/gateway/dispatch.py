@@ -35,6 +35,8 @@ class Dispatcher:
         if found is None:
             described = model(service)
             if described is None or name not in described.operation_names:
+                if described is not None and "json" in described.metadata["protocol"]:
+                    raise AwsError("UnknownOperationException", f"There is no operation {name}.")
                 raise AwsError("InvalidAction", f"The action {name} is not valid for this web service.")
             found = self._operations[service, name] = described.operation_model(name)
         return found
