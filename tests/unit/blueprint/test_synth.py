@@ -129,5 +129,5 @@ def test_no_more_rights_than_needed():
         assert "AdministratorAccess" not in text, name
         assert '"iam:' not in text, name
         for resource in document["Resources"].values():
-            for rule in resource["Properties"].get("SecurityGroupIngress", []):
+            for rule in resource.get("Properties", {}).get("SecurityGroupIngress", []):
                 assert rule["FromPort"] == rule["ToPort"], f"{name} opens a range to the world"
