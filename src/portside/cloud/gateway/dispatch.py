@@ -25,8 +25,9 @@ class Dispatcher:
         self._ancillary = ancillary
         self._operations: dict[tuple[str, str], OperationModel] = {}
 
-    def owns(self, service: str) -> bool:
-        return service in self._services
+    def owns(self, service: str, operation: str) -> bool:
+        ours = self._services.get(service)
+        return ours is not None and (not ours.partial or operation in ours.operations)
 
     def operation(self, service: str, name: str) -> OperationModel:
         """The model of an operation of one of our services; AwsError if AWS has none of that name."""
@@ -34,6 +35,8 @@ class Dispatcher:
         if found is None:
             described = model(service)
             if described is None or name not in described.operation_names:
+                if described is not None and "json" in described.metadata["protocol"]:
+                    raise AwsError("UnknownOperationException", f"There is no operation {name}.")
                 raise AwsError("InvalidAction", f"The action {name} is not valid for this web service.")
             found = self._operations[service, name] = described.operation_model(name)
         return found
@@ -56,6 +59,6 @@ class Dispatcher:
         return await result if inspect.isawaitable(result) else result
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
-        if service in self._services:
+        if self.owns(service, operation):
             return await self.answer(service, self.operation(service, operation), params, caller)
         return await self._ancillary(service, operation, params, caller)

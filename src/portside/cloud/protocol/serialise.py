@@ -170,3 +170,21 @@ def rest_xml_error(error: AwsError, request_id: str) -> Response:
         {"content-type": "application/xml", "x-amz-request-id": request_id},
         body.encode("utf-8"),
     )
+
+
+def cbor_error(error: AwsError, request_id: str) -> Response:
+    """RPC v2 CBOR: a map of two texts, which needs no CBOR library."""
+
+    def text(value: str) -> bytes:
+        data = value.encode("utf-8")
+        size = len(data)
+        head = bytes([0x60 | size]) if size < 24 else b"\x79" + size.to_bytes(2, "big")
+        return head + data
+
+    body = b"\xa2" + text("__type") + text(error.code) + text("message") + text(error.message[:60000])
+    headers = {
+        "content-type": "application/cbor",
+        "smithy-protocol": "rpc-v2-cbor",
+        "x-amzn-requestid": request_id,
+    }
+    return Response(error.status, headers, body)
