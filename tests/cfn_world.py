@@ -68,7 +68,9 @@ class FakeServices:
         if params["Name"] in self.parameters and not params.get("Overwrite"):
             raise AwsError("ParameterAlreadyExists", "The parameter already exists.")
         self.parameters[params["Name"]] = {
-            "Name": params["Name"], "Type": params.get("Type", "String"), "Value": params["Value"],
+            "Name": params["Name"],
+            "Type": params.get("Type", "String"),
+            "Value": params["Value"],
         }
 
     def ssm_DeleteParameter(self, params: Params, caller: Caller) -> None:
@@ -132,7 +134,9 @@ class FakeServices:
             raise AwsError("RepositoryAlreadyExistsException", f"The repository with name '{name}' already exists")
         arn = f"arn:aws:ecr:{caller.region}:{caller.account}:repository/{name}"
         self.repositories[name] = {
-            "repositoryName": name, "repositoryArn": arn, "images": [],
+            "repositoryName": name,
+            "repositoryArn": arn,
+            "images": [],
             "repositoryUri": f"{caller.account}.dkr.ecr.{caller.region}.amazonaws.com/{name}",
         }
         return {"repository": self.repositories[name]}
@@ -142,7 +146,9 @@ class FakeServices:
         if found is None:
             raise AwsError("RepositoryNotFoundException", "The repository does not exist")
         if found["images"] and not params.get("force"):
-            raise AwsError("RepositoryNotEmptyException", "The repository cannot be deleted because it still contains images")
+            raise AwsError(
+                "RepositoryNotEmptyException", "The repository cannot be deleted because it still contains images"
+            )
         del self.repositories[params["repositoryName"]]
 
     # ECS
@@ -165,7 +171,9 @@ class FakeServices:
         revision = 1 + sum(each["family"] == family for each in self.definitions)
         arn = f"arn:aws:ecs:{caller.region}:{caller.account}:task-definition/{family}:{revision}"
         made = {"family": family, "revision": revision, "taskDefinitionArn": arn, "status": "ACTIVE"}
-        self.definitions.append(made | {"containerDefinitions": params["containerDefinitions"], "tags": params.get("tags", [])})
+        self.definitions.append(
+            made | {"containerDefinitions": params["containerDefinitions"], "tags": params.get("tags", [])}
+        )
         return {"taskDefinition": self.definitions[-1]}
 
     def ecs_DescribeTaskDefinition(self, params: Params, caller: Caller) -> Params:
@@ -181,8 +189,13 @@ class FakeServices:
                 each["status"] = "INACTIVE"
 
     def ecs_DescribeServices(self, params: Params, caller: Caller) -> Params:
-        return {"services": [self._rolled(self.services[each.rpartition("/")[2]])
-                             for each in params["services"] if each.rpartition("/")[2] in self.services]}
+        return {
+            "services": [
+                self._rolled(self.services[each.rpartition("/")[2]])
+                for each in params["services"]
+                if each.rpartition("/")[2] in self.services
+            ]
+        }
 
     def _rolled(self, service: Params) -> Params:
         """Let the newest deployment finish when its time has come; a bad image trips the breaker."""
@@ -203,8 +216,11 @@ class FakeServices:
 
     def _deploy(self, service: Params) -> None:
         deployment = {
-            "id": f"ecs-svc/{len(self.made)}", "status": "PRIMARY", "taskDefinition": service["taskDefinition"],
-            "rolloutState": "IN_PROGRESS", "done": self.clock.now() + self.rollout_seconds,
+            "id": f"ecs-svc/{len(self.made)}",
+            "status": "PRIMARY",
+            "taskDefinition": service["taskDefinition"],
+            "rolloutState": "IN_PROGRESS",
+            "done": self.clock.now() + self.rollout_seconds,
         }
         older = [each | {"status": "ACTIVE"} for each in service.get("deployments", [])]
         service["deployments"] = [deployment, *older]
@@ -215,8 +231,14 @@ class FakeServices:
             raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
         cluster = params.get("cluster", "default").rpartition("/")[2]
         arn = f"arn:aws:ecs:{caller.region}:{caller.account}:service/{cluster}/{name}"
-        service = {"serviceName": name, "serviceArn": arn, "status": "ACTIVE", "schedulingStrategy": "REPLICA",
-                   "taskDefinition": params["taskDefinition"], "desiredCount": params.get("desiredCount", 0)}
+        service = {
+            "serviceName": name,
+            "serviceArn": arn,
+            "status": "ACTIVE",
+            "schedulingStrategy": "REPLICA",
+            "taskDefinition": params["taskDefinition"],
+            "desiredCount": params.get("desiredCount", 0),
+        }
         self._deploy(service)
         self.services[name] = service
         return {"service": service}
@@ -281,7 +303,9 @@ class World:
         return (await self.call("DescribeStacks", StackName=name))["Stacks"][0]  # type: ignore[no-any-return]
 
     def status(self, name: str) -> str:
-        rows = self.database.read("SELECT status FROM cfn_stack WHERE name = ? OR id = ? ORDER BY rowid DESC", (name, name))
+        rows = self.database.read(
+            "SELECT status FROM cfn_stack WHERE name = ? OR id = ? ORDER BY rowid DESC", (name, name)
+        )
         return rows[0]["status"] if rows else ""
 
     async def settle(self, name: str, limit: float = 4 * 3600.0) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from cfn_world import FakeServices, parameter
 
+from cfn_world import FakeServices, parameter
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
@@ -78,7 +78,11 @@ async def test_create_wait_describe_update_delete(tmp_path: Path) -> None:
         assert len(events) == 8 and {event["ClientRequestToken"] for event in events} == {"first"}
         assert client.get_template(StackName="web")["TemplateBody"] == template
         (exported,) = client.list_exports()["Exports"]
-        assert exported == {"ExportingStackId": made["StackId"], "Name": "a-name", "Value": stack["Outputs"][0]["OutputValue"]}
+        assert exported == {
+            "ExportingStackId": made["StackId"],
+            "Name": "a-name",
+            "Value": stack["Outputs"][0]["OutputValue"],
+        }
         client.update_stack(
             StackName="web",
             UsePreviousTemplate=True,
@@ -98,7 +102,9 @@ async def test_create_wait_describe_update_delete(tmp_path: Path) -> None:
         with pytest.raises(ClientError) as caught:
             client.describe_stacks(StackName="web")
         assert caught.value.response["Error"] == {
-            "Type": "Sender", "Code": "ValidationError", "Message": "Stack with id web does not exist"
+            "Type": "Sender",
+            "Code": "ValidationError",
+            "Message": "Stack with id web does not exist",
         }
         (gone,) = client.describe_stacks(StackName=made["StackId"])["Stacks"]
         assert gone["StackStatus"] == "DELETE_COMPLETE" and "EnableTerminationProtection" not in gone
@@ -144,19 +150,33 @@ async def test_the_aws_command_line_deploys(tmp_path: Path) -> None:
 
     def aws(endpoint: str, *words: str) -> subprocess.CompletedProcess[str]:
         environment = {
-            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint,
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": endpoint,
         }
         command = [sys.executable, "-m", "awscli", *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
     async with cloud(tmp_path) as (_, endpoint, fake):
         deployed = await asyncio.to_thread(
-            aws, endpoint, "cloudformation", "create-stack", "--stack-name", "web",
-            "--template-body", f"file://{source}", "--parameters", "ParameterKey=Value,ParameterValue=hello",
+            aws,
+            endpoint,
+            "cloudformation",
+            "create-stack",
+            "--stack-name",
+            "web",
+            "--template-body",
+            f"file://{source}",
+            "--parameters",
+            "ParameterKey=Value,ParameterValue=hello",
         )
         assert deployed.returncode == 0, deployed.stderr
         assert ":stack/web/" in json.loads(deployed.stdout)["StackId"]
-        listed = await asyncio.to_thread(aws, endpoint, "cloudformation", "list-stack-resources", "--stack-name", "web")
+        listed = await asyncio.to_thread(
+            aws, endpoint, "cloudformation", "list-stack-resources", "--stack-name", "web"
+        )
         assert json.loads(listed.stdout)["StackResourceSummaries"][0]["LogicalResourceId"] == "A"
         assert [each["Value"] for each in fake.parameters.values()] == ["hello!"]

@@ -20,16 +20,19 @@ _JOIN = (
     "strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined."
 )
 _SPLIT = (
-    "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be "
+    "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) "
+    "a string to be "
     "split or a function that returns a string to be split."
 )
 _SELECT = "Template error: Fn::Select requires a list argument with two elements: an integer index and a list"
 _SUB = (
-    "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a string as "
+    "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. "
+    "Specify a string as "
     "first argument, and an optional second argument to specify a mapping of values to replace in the string"
 )
 _FIND_IN_MAP = (
-    "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the attribute "
+    "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and "
+    "the attribute "
     "for return value"
 )
 
@@ -326,7 +329,8 @@ class Evaluator:
             return UNKNOWN
         if len(members) not in (2, 3):
             raise EvaluationError(
-                "Template error: every Fn::Cidr object requires two or three parameters, the ip block, the count and the cidr bits"
+                "Template error: every Fn::Cidr object requires two or three parameters, the ip "
+                "block, the count and the cidr bits"
             )
         try:
             block = ipaddress.ip_network(str(members[0]), strict=False)
@@ -378,7 +382,7 @@ class Evaluator:
                 if not isinstance(argument, list) or len(argument) != 2:
                     raise EvaluationError("Template error: Fn::Equals requires a list argument with two elements")
                 left, right = (self.evaluate(each) for each in argument)
-                return _comparable(left) == _comparable(right)
+                return bool(_comparable(left) == _comparable(right))
             case "Fn::Not":
                 if not isinstance(argument, list) or len(argument) != 1:
                     raise EvaluationError("Template error: Fn::Not requires a list argument with one element")
@@ -390,7 +394,33 @@ class Evaluator:
                     )
                 found = [self._truth(each) for each in argument]
                 return all(found) if name == "Fn::And" else any(found)
+            case "Fn::Contains" | "Fn::EachMemberEquals" | "Fn::EachMemberIn":
+                return self._assertion(name, argument)
         raise EvaluationError(f"Template error: {name} is not a condition function")
+
+    def _assertion(self, name: str, argument: Any) -> bool:
+        """The functions that only Rules may use."""
+        if not isinstance(argument, list) or len(argument) != 2:
+            raise EvaluationError(f"Template error: {name} requires a list argument with two elements")
+        members, other = (self.evaluate(each) for each in argument)
+        members = members if isinstance(members, list) else [members]
+        match name:
+            case "Fn::Contains":
+                return other in members
+            case "Fn::EachMemberEquals":
+                return all(each == other for each in members)
+        return all(each in other for each in members)
+
+    def broken_rule(self) -> str:
+        """The first rule that an assertion of its own contradicts, in words; empty if all hold."""
+        for name, rule in self.template.rules.items():
+            if "RuleCondition" in rule and not self._truth(rule["RuleCondition"]):
+                continue
+            for each in rule["Assertions"]:
+                if not self._truth(each["Assert"]):
+                    why = each.get("AssertDescription", "an assertion is false")
+                    return f"Template constraint error: Rule {name} failed: {why}"
+        return ""
 
 
 def _comparable(value: Any) -> Any:

@@ -94,18 +94,14 @@ def choose(template: Template, given: list[Params], previous: tuple[Value, ...] 
         if each.get("UsePreviousValue"):
             if each.get("ParameterValue") is not None:
                 raise invalid(
-                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true and non empty value for a parameter"
-                )
-            if previous is None:
-                raise invalid(
-                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template"
+                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true "
+                    "and non empty value for a parameter"
                 )
             if key not in before:
-                if key in template.parameters:
-                    raise invalid(
-                        f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template"
-                    )
-                continue
+                raise invalid(
+                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a "
+                    "parameter key not in the previous template"
+                )
             sent[key] = before[key]
         else:
             sent[key] = each.get("ParameterValue") or ""

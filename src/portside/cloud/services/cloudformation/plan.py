@@ -209,7 +209,8 @@ def property_at(found: Params, name: str) -> Any:
 
 def dangling(logical_id: str) -> EvaluationError:
     return EvaluationError(
-        f"Template format error: Unresolved resource dependencies [{logical_id}] in the Resources block of the template"
+        f"Template format error: Unresolved resource dependencies [{logical_id}] in the Resources "
+        "block of the template"
     )
 
 

@@ -164,6 +164,9 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
     }  # fmt: skip
     try:
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
+        broken = look.broken_rule()
+        if broken:
+            raise invalid(broken)
         alive = await zones.with_zones(caller, lambda: active(look))
         registry.refuse_unknown(parsed, alive)
         _refuse_retyped(parsed, alive, before)

@@ -45,7 +45,8 @@ class ReadCalls(Operations):
     def describe_stack_events(self, caller: Caller, params: Params) -> Params:
         if not params.get("StackName"):
             raise invalid(
-                "1 validation error detected: Value null at 'stackName' failed to satisfy constraint: Member must not be null"
+                "1 validation error detected: Value null at 'stackName' failed to satisfy "
+                "constraint: Member must not be null"
             )
         stack = self._need(caller, params["StackName"])
         before = None

@@ -245,7 +245,8 @@ class StackCalls(Operations):
             stack.status is not StackStatus.DELETE_FAILED
         ):
             raise invalid(
-                f"Invalid operation on stack [{stack.id}]. RetainResources and FORCE_DELETE_STACK are only allowed "
+                f"Invalid operation on stack [{stack.id}]. RetainResources and FORCE_DELETE_STACK are "
+                "only allowed "
                 "for stacks in status DELETE_FAILED"
             )
         present = rows.resources(self._db, stack.id)

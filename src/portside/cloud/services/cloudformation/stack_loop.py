@@ -135,7 +135,7 @@ class StackLoop:
         return await self._finish(stack, look, needs, present)
 
     async def _foresee(self, stack: Stack, parsed: template.Template, present: dict[str, Resource]) -> None:
-        """Before the first resource: everything must be possible to evaluate, and what is imported is held fast."""
+        """Before the first resource: everything can be evaluated, and what is imported is held fast."""
         if any(each.operation == stack.operation for each in present.values()):
             return
         view = PlannedView(parsed, {}, registry.facts)

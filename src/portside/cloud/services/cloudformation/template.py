@@ -103,6 +103,7 @@ class Template:
     description: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def dependencies(self, logical_id: str) -> tuple[str, ...]:
         """The resources that `logical_id` waits for, conditions aside."""
@@ -142,6 +143,7 @@ def parse(text: str) -> Template:
         description=description,
         metadata=sections["Metadata"],
         version=str(version),
+        rules=_rules(document),
     )
     _check(template)
     return template
@@ -163,14 +165,23 @@ def _check_mappings(mappings: dict[str, Any]) -> None:
                 raise invalid("Template format error: Every Mappings attribute must be a String or a List.")
 
 
+def _rules(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = _section(document, "Rules")
+    for name, rule in found.items():
+        if not isinstance(rule, dict) or not isinstance(rule.get("Assertions"), list):
+            raise invalid(f"Template format error: Rule {name} must have a list of Assertions.")
+        for function in ("Fn::RefAll", "Fn::ValueOf", "Fn::ValueOfAll"):
+            if uses(rule, function):
+                raise invalid(f"Template error: portside's local cloud does not offer {function} in Rules.")
+    return found
+
+
 def _refuse_unoffered(document: dict[str, Any]) -> None:
     transform = document.get("Transform")
     if transform:
         names = transform if isinstance(transform, list) else [transform]
         shown = ", ".join(str(each.get("Name", each) if isinstance(each, dict) else each) for each in names)
         raise invalid(f"Template error: portside's local cloud does not offer the transform [{shown}].")
-    if document.get("Rules"):
-        raise invalid("Template error: portside's local cloud does not offer the section Rules.")
     for name, why in NOT_OFFERED.items():
         if uses(document.get("Resources"), name) or uses(document.get("Outputs"), name):
             raise invalid(f"Template error: portside's local cloud does not offer {name} ({why}).")
@@ -290,7 +301,7 @@ def _check_export(name: str, output: dict[str, Any]) -> None:
     if not isinstance(export, dict) or set(export) != {"Name"}:
         raise invalid(f"Template format error: Output {name} is malformed.")
     inside = export["Name"]
-    refers = [found for found in references(inside)]
+    refers = list(references(inside))
     if uses(inside, "Fn::ImportValue") or uses(inside, "Fn::GetAZs") or any(found.attribute for found in refers):
         raise invalid(
             f"Template format error: Output {name} is malformed.  The Name field of Export must not depend on any "
@@ -325,11 +336,13 @@ def _check_conditions(template: Template) -> None:
         for other in conditions_named(expression):
             if other not in template.conditions:
                 raise invalid(
-                    f"Template format error: Unresolved condition dependency {other} in the Conditions block of the template"
+                    f"Template format error: Unresolved condition dependency {other} in the "
+                    "Conditions block of the template"
                 )
         if function_of(expression) is None:
             raise invalid(
-                f"Template format error: Conditions can only be boolean operations on parameters and other conditions (found in condition {name})"
+                "Template format error: Conditions can only be boolean operations on parameters and "
+                f"other conditions (found in condition {name})"
             )
     looped = cycle({name: tuple(conditions_named(each)) for name, each in template.conditions.items()})
     if looped:
@@ -341,7 +354,8 @@ def _check_conditions(template: Template) -> None:
         for condition in members.values():
             if condition and condition not in template.conditions:
                 raise invalid(
-                    f"Template format error: Unresolved condition dependency {condition} in the {where} block of the template"
+                    f"Template format error: Unresolved condition dependency {condition} in the "
+                    f"{where} block of the template"
                 )
     inside = [[each.properties, each.metadata] for each in template.resources.values()]
     for condition in conditions_named([inside, [each.get("Value") for each in template.outputs.values()]]):

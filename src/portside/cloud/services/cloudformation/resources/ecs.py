@@ -147,7 +147,7 @@ class Service(Handler):
     _RENAMED: ClassVar = {"PlacementStrategies": "placementStrategy"}
 
     def replaces(self, old: Params, new: Params) -> bool:
-        return old.get("LaunchType", "EC2") != new.get("LaunchType", "EC2")
+        return bool(old.get("LaunchType", "EC2") != new.get("LaunchType", "EC2"))
 
     async def find(self, work: Work) -> str | None:
         found = await self._describe(work, work.name)
@@ -259,6 +259,6 @@ def _other_definition(work: Work, deployment: Params) -> bool:
     if not wanted or not running:
         return False
     if ":task-definition/" in str(wanted):
-        return running != wanted
+        return bool(running != wanted)
     tail = running.rpartition("/")[2]
     return tail not in (wanted, wanted.rpartition("/")[2]) and tail.split(":")[0] != wanted

@@ -1,4 +1,4 @@
-"""Small types of other services: AWS::SSM::Parameter, AWS::SNS::Topic, AWS::CloudFormation::WaitConditionHandle."""
+"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic and AWS::CloudFormation::WaitConditionHandle."""
 
 from __future__ import annotations
 

@@ -11,7 +11,18 @@ from functools import cache
 from portside.cloud.services.cloudformation import schema
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.plan import Facts
-from portside.cloud.services.cloudformation.resources import ecr, ecs, logs, messages
+from portside.cloud.services.cloudformation.resources import (
+    autoscaling,
+    cloudwatch,
+    ec2,
+    ecr,
+    ecs,
+    elbv2,
+    iam,
+    logs,
+    messages,
+    s3,
+)
 from portside.cloud.services.cloudformation.resources.handler import Handler
 from portside.cloud.services.cloudformation.template import Template
 
@@ -20,6 +31,24 @@ _TYPES: tuple[type[Handler], ...] = (
     ecs.Cluster,
     ecs.TaskDefinition,
     ecs.Service,
+    elbv2.LoadBalancer,
+    elbv2.TargetGroup,
+    elbv2.Listener,
+    elbv2.ListenerRule,
+    ec2.SecurityGroup,
+    ec2.SecurityGroupIngress,
+    ec2.SecurityGroupEgress,
+    ec2.LaunchTemplate,
+    autoscaling.AutoScalingGroup,
+    autoscaling.LaunchConfiguration,
+    autoscaling.ScalingPolicy,
+    cloudwatch.Alarm,
+    iam.Role,
+    iam.InstanceProfile,
+    iam.Policy,
+    iam.ManagedPolicy,
+    s3.Bucket,
+    s3.BucketPolicy,
     logs.LogGroup,
     messages.Parameter,
     messages.Topic,
