@@ -48,6 +48,8 @@ def main() -> None:
     os.environ["MOTO_ACCOUNT_ID"] = account
     # Policies are those of the account's owner here; moto's own check of them stays off.
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")
+    # Roles of templates attach the policies that AWS manages.
+    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     warnings.simplefilter("ignore")
     # The terminal's Ctrl-C is for the command line; this process ends with its standard input.
     os.setpgrp()
