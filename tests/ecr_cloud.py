@@ -145,7 +145,9 @@ def sample(content: bytes = b"hello") -> Sample:
 
 
 async def upload(http: aiohttp.ClientSession, repository: str, data: bytes) -> str:
-    async with http.post(f"/v2/{repository}/blobs/uploads/?digest={digest(data)}", data=data) as answer:
+    async with http.post(
+        f"/v2/{repository}/blobs/uploads/?digest={digest(data)}", data=io.BytesIO(data)
+    ) as answer:
         assert answer.status == 201, await answer.text()
     return digest(data)
 
