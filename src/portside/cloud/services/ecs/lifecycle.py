@@ -191,7 +191,8 @@ def _stopping(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
     match task.status:
         case TaskStatus.PROVISIONING:
             return Move(TaskStatus.PENDING)
-        case TaskStatus.RUNNING if groups:
+        case TaskStatus.RUNNING if task.balancers:
+            # Even if a registration was cut off before it could be noted: all of them are taken back.
             return Move(TaskStatus.DEACTIVATING)
         case TaskStatus.PENDING | TaskStatus.RUNNING | TaskStatus.ACTIVATING:
             return Move(TaskStatus.STOPPING)
@@ -199,8 +200,10 @@ def _stopping(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
             if groups:
                 return Deregister(groups)
             # What runs no longer has no connections to drain.
-            if alive and not task.kill and task.balancers:
-                return AwaitDrain(tuple(each["targetGroupArn"] for each in task.balancers))
+            running = {each.name for each in alive}
+            draining = tuple(e["targetGroupArn"] for e in task.balancers if e["containerName"] in running)
+            if draining and not task.kill:
+                return AwaitDrain(draining)
             return Move(TaskStatus.STOPPING)
         case TaskStatus.STOPPING:
             if alive:

@@ -139,7 +139,7 @@ def decide(
         count, retry_at = 0, starter.throttled_until
 
     settled = not stops and len(members) == len(staying) == desired and all(each.healthy for each in staying)
-    complete = settled and len(deployments) == 1 or (settled and not leaving and _only(primary, members))
+    complete = settled and not leaving and all(each.deployment == primary.id for each in members)
     blocked = (
         not stops
         and count == 0
@@ -159,10 +159,6 @@ def decide(
         blocked=blocked,
         retry_at=retry_at,
     )
-
-
-def _only(primary: Deployment, members: Sequence[Member]) -> bool:
-    return all(each.deployment == primary.id for each in members)
 
 
 def _keeper(deployments: Sequence[Deployment]) -> Deployment | None:
