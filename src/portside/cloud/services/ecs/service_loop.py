@@ -236,7 +236,8 @@ class _Turn:
     def _rollback_target(self, failed: Deployment) -> Deployment | None:
         found = store.deployments.where(
             self._tx,
-            "service = ? AND rollout = ? AND id <> ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            "service = ? AND rollout = ? AND id <> ? AND definition IN (SELECT arn FROM ecs_definition) "
+            "ORDER BY created_at DESC, rowid DESC LIMIT 1",
             self._service.arn,
             Rollout.COMPLETED,
             failed.id,

@@ -162,6 +162,22 @@ def services_of(reader: Reader, region: str, cluster: str) -> list[Service]:
     )
 
 
+def forget_tasks(tx: Transaction, before: float) -> None:
+    """Tasks that stopped before that time, if their service has counted them."""
+    old = "stopped_at < ? AND (service = '' OR accounted = 1)"
+    arns = "SELECT arn FROM ecs_task WHERE " + old
+    tx.execute(f"DELETE FROM ecs_container WHERE task IN ({arns})", (before,))
+    tx.execute(f"DELETE FROM ecs_tag WHERE arn IN ({arns})", (before,))
+    tx.execute(f"DELETE FROM ecs_task WHERE {old}", (before,))
+
+
+def forget_service(tx: Transaction, service: str) -> None:
+    """The past of a service that was deleted, when one of the same name is made."""
+    tx.execute("DELETE FROM ecs_deployment WHERE service = ?", (service,))
+    tx.execute("DELETE FROM ecs_event WHERE service = ?", (service,))
+    tx.execute("DELETE FROM ecs_tag WHERE arn = ?", (service,))
+
+
 # Events of a service
 
 

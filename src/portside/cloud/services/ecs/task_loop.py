@@ -52,6 +52,7 @@ TARGET_RETRY = 10.0
 DRAIN_POLL = 1.0
 TURN_LIMIT = 3600.0  # a pull may take long; every call inside has its own limit
 SMALLEST_CPU_SHARES = 2
+SHOWN_SECONDS = 3600.0  # how long stopped tasks can be described
 
 CLOUD_LABEL = "portside.cloud"
 TASK_LABEL = "portside.task"
@@ -268,7 +269,9 @@ class TaskLoop:
         self._change(arn, change)
 
     def _room_again(self, task: Task) -> None:
-        """Something may fit now that did not before."""
+        """Something may fit now that did not before; and tasks that stopped long ago need not be shown."""
+        with self._database.write() as tx:
+            store.forget_tasks(tx, self._clock.now() - SHOWN_SECONDS)
         for service in store.services_of(self._database, task.region, task.cluster):
             self._wakes.service(service.arn)
 

@@ -7,7 +7,9 @@ tables and their SQL are in `records.py`, filter patterns in `patterns.py`.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
@@ -158,7 +160,7 @@ class LogsApi:
         group = self._group(caller, params["logGroupName"])
         stream = self._stream(caller, group.name, params["logStreamName"])
         events = [(each["timestamp"], each["message"]) for each in params["logEvents"]]
-        if any(later[0] < earlier[0] for earlier, later in zip(events, events[1:], strict=False)):
+        if any(later[0] < earlier[0] for earlier, later in pairwise(events)):
             raise _bad("Log events in a single PutLogEvents request must be in chronological order.")
         size = sum(len(message.encode()) + EVENT_OVERHEAD for _, message in events)
         if size > BATCH_BYTES:
@@ -243,9 +245,7 @@ class LogsApi:
                 break
         return {"events": found, "searchedLogStreams": [], "nextToken": token}
 
-    def _merged(
-        self, streams: dict[int, Stream], token: str | None, start: int, end: int
-    ) -> heapq.merge[LogEvent]:
+    def _merged(self, streams: dict[int, Stream], token: str | None, start: int, end: int) -> Iterator[LogEvent]:
         """The events of all streams by (time, stream, number), from behind `token`."""
         at, after_stream, after_number = -1, -1, -1
         if token:
