@@ -114,11 +114,11 @@ class FakeEngine:
 
     async def image_id(self, reference: str) -> str | None:
         self._answer()
-        return f"sha256:id-{reference}" if self._program(reference) is not None else None
+        return f"sha256:id-{reference.partition('@')[0]}" if self._program(reference) is not None else None
 
     async def image_digests(self, reference: str) -> tuple[str, ...]:
         self._answer()
-        return (f"sha256:digest-{reference}",) if self._program(reference) is not None else ()
+        return (f"sha256:digest-{reference.partition('@')[0]}",) if self._program(reference) is not None else ()
 
     async def pull(self, reference: str, username: str = "", password: str = "") -> None:
         self._answer()
@@ -274,7 +274,10 @@ class FakeEngine:
             raise Unavailable("the container engine does not answer")
 
     def _program(self, image: str) -> Program | None:
-        return self.programs.get(image) or self.programs.get(image.removeprefix("sha256:id-"))
+        name, _, digest = image.removeprefix("sha256:id-").partition("@")
+        if digest and digest != f"sha256:digest-{name}":
+            return None
+        return self.programs.get(image) or self.programs.get(name)
 
     def _find(self, container: str) -> ContainerState | None:
         for state in self._states.values():

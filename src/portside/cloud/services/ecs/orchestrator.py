@@ -6,6 +6,7 @@ flight when the process ended goes on by itself.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -15,7 +16,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine.addresses import Addresses
-from portside.cloud.machine.engine import Engine
+from portside.cloud.machine.engine import Engine, Phase
 from portside.cloud.services.calls import Calls, Service
 from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.api import EcsApi
@@ -28,6 +29,7 @@ from portside.cloud.services.ecs.service_loop import ServiceLoop
 from portside.cloud.services.ecs.task_loop import CLOUD_LABEL, TaskLoop, halted
 from portside.cloud.services.ecs.wakes import Wakes
 
+STOP_GRACE = 5
 CLOUD_STOPPED = "The local cloud was stopped"
 
 
@@ -130,7 +132,12 @@ class Ecs:
         For `cloud stop`, after the loops have ended. Services stay, and make new tasks at the next start. Raises
         EngineError when the engine does not answer.
         """
-        for state in await self._engine.containers({CLOUD_LABEL: self._cloud}):
+        for task in store.live_tasks(self._database):
+            await self.tasks.take_back_targets(task)
+        found = await self._engine.containers({CLOUD_LABEL: self._cloud})
+        running = [state.id for state in found if state.phase is Phase.RUNNING]
+        await asyncio.gather(*(self._engine.stop(each, STOP_GRACE) for each in running))
+        for state in found:
             await self._engine.remove(state.id)
         now = self._clock.now()
         with self._database.write() as tx:

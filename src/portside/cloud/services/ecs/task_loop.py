@@ -450,7 +450,9 @@ class TaskLoop:
                 text = announcements.not_registered(service.name, task.arn, group, reason)
                 announcements.announce(tx, self._ids, service, text, now, complaint=True)
 
-    async def _deregister(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> TurnResult:
+    async def _deregister_targets(
+        self, task: Task, groups: tuple[str, ...], records: dict[str, Container]
+    ) -> None:
         for group in groups:
             target = self._target(task, group, records)
             if target is not None:
@@ -465,6 +467,9 @@ class TaskLoop:
                     if error.status >= 500:
                         raise
                     self._log.info("target was gone already", task=task.arn, group=group, reason=error.message)
+
+    async def _deregister(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> TurnResult:
+        await self._deregister_targets(task, groups, records)
         now = self._clock.now()
 
         def change(tx: Transaction, fresh: Task) -> Task:
@@ -479,6 +484,15 @@ class TaskLoop:
 
         self._change(task.arn, change)
         return After(0)
+
+    async def take_back_targets(self, task: Task) -> None:
+        """Deregister a task's targets, whatever its status; for the end of the whole cloud."""
+        records = {each.name: each for each in store.containers_of(self._database, task.arn)}
+        groups = tuple(each["targetGroupArn"] for each in task.balancers)
+        try:
+            await self._deregister_targets(task, groups, records)
+        except AwsError as error:
+            self._log.warning("targets stay registered", task=task.arn, reason=error.message)
 
     async def _draining(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> bool:
         for group in groups:
