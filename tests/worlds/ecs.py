@@ -287,7 +287,7 @@ async def virtual_world(
     world = VirtualWorld(path / "state.db", time, fake, pace or Pace(1.0, 0.0))
     for number in range(1, instances + 1):
         world.ec2.launch(number, zone="abc"[(number - 1) % 3])
-    if instances and engine is None:
+    if instances and not world.database.read("SELECT 1 FROM ecs_cluster"):
         await world.call("CreateCluster")
     async with world.ecs:
         world.ecs.capacity.wake()

@@ -178,7 +178,7 @@ class _Turn:
             deployment = store.deployments.get(self._tx, task.deployment)
             if deployment is not None:
                 failed = not task.was_healthy and _by_itself(task)
-                ended = Ended(failed, task.started_at is not None, task.stopped_at or self._now)
+                ended = Ended(failed, task.started_at is not None, self._now)
                 pause = self._pace.wait(rollout.throttle(deployment.impaired + 1))
                 after = rollout.count_end(deployment, ended, pause)
                 if after != deployment:

@@ -110,10 +110,10 @@ def live_tasks_of_service(reader: Reader, service: str) -> list[Task]:
 
 
 def uncounted_tasks(reader: Reader, service: str) -> list[Task]:
-    """Stopped tasks whose end the service has not looked at yet, oldest first."""
+    """Tasks that have stopped or are to stop, and whose end the service has not looked at yet, oldest first."""
     return tasks.where(
         reader,
-        "service = ? AND status = ? AND accounted = 0 ORDER BY stopped_at, arn",
+        "service = ? AND desired = ? AND accounted = 0 ORDER BY stopping_at, arn",
         service,
         TaskStatus.STOPPED,
     )
