@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from portside import __version__
+from portside import __version__, engines
 from portside.cloud.gateway.dispatch import Dispatcher
 from portside.cloud.gateway.pipeline import Gateway, Receive, Send
 from portside.cloud.gateway.server import Server
@@ -23,8 +25,19 @@ from portside.cloud.kernel.log import configure
 from portside.cloud.kernel.loop import After, Loop, TurnResult
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
+from portside.cloud.machine.docker import DockerEngine
+from portside.cloud.machine.engine import EngineError
 from portside.cloud.process import Running
 from portside.cloud.services.ancillary import Ancillary
+from portside.cloud.services.cloudformation.api import CloudFormationApi
+from portside.cloud.services.ecr.api import EcrApi
+from portside.cloud.services.ecr.blobs import Blobs
+from portside.cloud.services.ecr.images import ImageNotFound, Images, RegistryImage
+from portside.cloud.services.ecr.registry import Registry
+from portside.cloud.services.ecr.sweep_loop import SweepLoop
+from portside.cloud.services.ecs.images import EngineImages
+from portside.cloud.services.ecs.orchestrator import Ecs
+from portside.cloud.services.logs.api import LogsApi
 from portside.cloud.services.sts.api import StsApi
 from portside.cloud.settings import CloudSettings, Home
 
@@ -49,11 +62,42 @@ class Cloud:
         self.ancillary = Ancillary(
             directory=home.state, account=settings.account, endpoint=settings.ancillary_endpoint, log=self.log
         )
-        self.dispatcher = Dispatcher([StsApi().service()], self.ancillary)
+        shared: Any = {"database": self.database, "ids": self.ids, "clock": self.clock, "log": self.log}
+        self.dispatcher = Dispatcher(self.ancillary)
+        calls = self.dispatcher
+        ecr = self.ecr = EcrApi(blobs=Blobs(home.state / "blobs"), **shared)
+        self.registry = Registry(
+            ecr.catalogue, account=settings.account, region=settings.region, clock=self.clock, log=self.log
+        )
+        self.logs = LogsApi(**shared)
+        self.engine = DockerEngine(_engine(settings), self.log)
+        images = Images(ecr.catalogue, account=settings.account, region=settings.region)
+        self.ecs = Ecs(
+            calls=calls,
+            pace=self.pace,
+            engine=self.engine,
+            images=EngineImages(self.engine, _RegistryForEcs(images), settings.account),
+            addresses=self.addresses,
+            cloud=self.id,
+            account=settings.account,
+            region=settings.region,
+            **shared,
+        )
+        self.cloudformation = CloudFormationApi(calls=calls, **shared)
+        for service in (
+            StsApi().service(),
+            ecr.service(),
+            self.logs.service(),
+            self.ecs.service(),
+            self.cloudformation.service(),
+        ):
+            self.dispatcher.add(service)
+        for ancillary in ("autoscaling", "ec2"):
+            self.ancillary.subscribe(ancillary, self.ecs.capacity.wake)
         self.gateway = Gateway(
             self.dispatcher,
             self.ancillary,
-            _no_registry,
+            self.registry,
             {"/_portside/health": self._health},
             account=settings.account,
             region=settings.region,
@@ -67,8 +111,13 @@ class Cloud:
 
     async def __aenter__(self) -> Cloud:
         async with AsyncExitStack() as parts:
+            parts.push_async_callback(self.engine.close)
             await parts.enter_async_context(self.ancillary)
             await parts.enter_async_context(self.server)
+            await parts.enter_async_context(SweepLoop(self.ecr.catalogue, clock=self.clock, log=self.log))
+            await parts.enter_async_context(self.logs.retention.loop)
+            await parts.enter_async_context(self.ecs)
+            await parts.enter_async_context(self.cloudformation.loop)
             bridging = await parts.enter_async_context(
                 Loop("bridge", self._listen_on_bridge, self.clock, self.log)
             )
@@ -80,8 +129,14 @@ class Cloud:
         await self._parts.aclose()
         self.database.close()
 
-    async def clear(self) -> None:
-        """Before a wanted stop: leave no container and no process of ours behind."""
+    async def stop(self) -> None:
+        """A wanted stop: leave no container and no process of ours behind."""
+        await self._parts.aclose()
+        try:
+            await self.ecs.remove_all()
+        except EngineError as error:
+            self.log.error("containers could not be removed", error=error.reason)
+        await self.engine.close()
 
     def write_record(self) -> None:
         record = Running(
@@ -123,6 +178,41 @@ class Cloud:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _no_registry(connection: dict[str, Any], receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
+def _engine(settings: CloudSettings) -> str:
+    """The socket to use. With none that answers, the usual one: an engine may be started later."""
+    if settings.engine:
+        return settings.engine
+    found = engines.find(os.environ, Path.home())
+    return found or engines.candidates(os.environ, Path.home())[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundImage:
+    """An image of the registry, in the words of ECS."""
+
+    image: RegistryImage
+
+    @property
+    def digest(self) -> str:
+        return self.image.manifest_digest
+
+    @property
+    def config_digest(self) -> str:
+        return self.image.image_id
+
+
+class _RegistryForEcs:
+    """What ECS asks of the registry: services do not know each other, so the two meet here."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def resolve(self, reference: str, region: str) -> _FoundImage | None:
+        try:
+            found = self._images.resolve(reference, region)
+        except ImageNotFound:
+            return None
+        return None if found is None else _FoundImage(found)
+
+    def archive(self, image: _FoundImage) -> AsyncIterator[bytes]:
+        return self._images.archive(image.image)

@@ -20,10 +20,14 @@ from portside.cloud.services.calls import Caller, Calls, Params, Service
 class Dispatcher:
     """Implements `Calls`."""
 
-    def __init__(self, services: Iterable[Service], ancillary: Calls) -> None:
+    def __init__(self, ancillary: Calls, services: Iterable[Service] = ()) -> None:
         self._services = {service.name: service for service in services}
         self._ancillary = ancillary
         self._operations: dict[tuple[str, str], OperationModel] = {}
+
+    def add(self, service: Service) -> None:
+        """For services that need the dispatcher themselves, and so are made after it."""
+        self._services[service.name] = service
 
     def owns(self, service: str, operation: str) -> bool:
         ours = self._services.get(service)
