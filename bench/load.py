@@ -69,9 +69,7 @@ def main() -> None:
 
     host, port, connections, seconds, file = sys.argv[1:6]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rate, bad = runner.run(
-            run(host, int(port), int(connections), float(seconds), Path(file).read_bytes())
-        )
+        rate, bad = runner.run(run(host, int(port), int(connections), float(seconds), Path(file).read_bytes()))
     print(f"{rate:.1f} {bad}")
 
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.model import Shape
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 # Constraints that botocore's models carry but AWS's services do not enforce in this form.
 _NO_PATTERN = frozenset({"TemplateBody"})
