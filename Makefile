@@ -25,8 +25,8 @@ test: .venv/dev check
 	$(BIN)/python tests/run.py
 
 check: .venv/dev
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
