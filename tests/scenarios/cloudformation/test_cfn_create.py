@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cfn_templates import definition, refuse, service
 from cfn_world import World, parameter
 
 from portside.cloud.protocol.errors import AwsError
-
-
-def refuse(code: str, message: str, status: int = 400) -> Any:
-    def raises(params: Any) -> None:
-        raise AwsError(code, message, status)
-
-    return raises
 
 
 async def test_a_stack_is_created_with_the_events_of_aws(world: World) -> None:
@@ -255,12 +249,3 @@ async def test_conditions_decide_what_exists(world: World) -> None:
     assert await world.create("web", template, Parameters=stage) == "CREATE_COMPLETE"
     assert [each["Value"] for each in world.fake.parameters.values()] == ["small"]
     assert "Outputs" not in await world.stack("web")
-
-
-def definition(image: str) -> dict[str, Any]:
-    container = {"Name": "app", "Image": image, "Memory": "256", "PortMappings": [{"ContainerPort": 3000}]}
-    return {"Type": "AWS::ECS::TaskDefinition", "Properties": {"ContainerDefinitions": [container]}}
-
-
-def service(**properties: Any) -> dict[str, Any]:
-    return {"Type": "AWS::ECS::Service", "Properties": {"TaskDefinition": {"Ref": "Definition"}} | properties}
