@@ -5,13 +5,14 @@ The services keep what they are told, refuse what AWS refuses, and can be made t
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params
@@ -35,23 +36,38 @@ class FakeServices:
         self.definitions: list[Params] = []
         self.services: dict[str, Params] = {}
         self.made: list[tuple[str, str, Params]] = []
-        # (service, operation) -> what happens instead; taken once unless `sticky`.
+        # (service, operation) -> what happens instead of the call.
         self.broken: dict[tuple[str, str], Callable[[Params], None]] = {}
-        # Called before and after each call: crash tests hook in here.
-        self.before: Callable[[str, str], None] = lambda service, operation: None
-        self.after: Callable[[str, str], None] = lambda service, operation: None
+        # The number of the call at which the process dies, before or after the service has acted.
+        self.die_before = 0
+        self.die_after = 0
+        self.dead = False
+        # Calls that never return while their key is in here: an operation that takes for ever.
+        self.stuck: set[tuple[str, str]] = set()
         self.rollout_seconds = 2.0
         self.bad_images: set[str] = set()
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
         self.made.append((service, operation, params))
-        self.before(service, operation)
+        number = len(self.made)
+        if number == self.die_before or self.dead:
+            await self._die()
+        if (service, operation) in self.stuck:
+            await asyncio.get_running_loop().create_future()
         broken = self.broken.get((service, operation))
         if broken is not None:
             broken(params)
         answer: Params = getattr(self, f"{service}_{operation}")(params, caller) or {}
-        self.after(service, operation)
+        if number == self.die_after:
+            await self._die()
+        # Let the other resources of the turn move on, as real calls would.
+        await asyncio.sleep(0)
         return answer
+
+    async def _die(self) -> None:
+        """As after kill -9: whoever called never hears of it."""
+        self.dead = True
+        await asyncio.get_running_loop().create_future()
 
     def asked(self, service: str, operation: str) -> list[Params]:
         return [params for s, o, params in self.made if (s, o) == (service, operation)]
@@ -261,6 +277,30 @@ class FakeServices:
     def ecs_TagResource(self, params: Params, caller: Caller) -> None: ...
 
 
+class Killed(BaseException):
+    """Not an Exception: nothing in the cloud may handle it."""
+
+
+class MortalDatabase(Database):
+    """Dies after a given number of commits, or as soon as the services have."""
+
+    def __init__(self, path: Path, fake: FakeServices, die_at: int) -> None:
+        super().__init__(path)
+        self.fake = fake
+        self.left = die_at
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        if self.fake.dead:
+            raise Killed
+        with super().write() as tx:
+            yield tx
+        self.left -= 1
+        if self.left == 0:
+            self.fake.dead = True
+            raise Killed
+
+
 class World:
     """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`."""
 
@@ -273,8 +313,10 @@ class World:
         self.database: Database
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[World]:
-        self.database = Database(self.path)
+    async def running(self, die_at_commit: int = 0) -> AsyncIterator[World]:
+        self.fake.dead = False
+        self.fake.die_before = self.fake.die_after = 0
+        self.database = MortalDatabase(self.path, self.fake, die_at_commit)
         self.seed += 1
         self.api = CloudFormationApi(
             database=self.database, ids=Ids(self.seed), clock=self.clock, calls=self.fake, log=quiet_log()
@@ -312,11 +354,32 @@ class World:
         """Let time pass until the stack's operation has ended; its status."""
 
         def at_rest() -> bool:
+            if self.fake.dead:
+                return True
             status = self.status(name)
             return not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS"
 
-        await self.clock.until(at_rest, limit)
+        await self.until(at_rest, limit)
         return self.status(name)
+
+    async def until(self, reached: Callable[[], bool], limit: float = 3600.0) -> None:
+        """As `VirtualClock.until`, but patient: a turn with many calls takes many steps without time passing."""
+        end = self.clock.now() + limit
+        idle = 0
+        while not reached():
+            due = self.clock._next()
+            if due is not None and due <= end:
+                idle = 0
+                await self.clock._jump(due)
+                continue
+            idle += 1
+            if idle > 50:
+                raise AssertionError(f"not reached within {limit} virtual seconds")
+            await self.clock.idle()
+
+    async def at(self, name: str, status: str) -> None:
+        """Let time pass until the stack has that status."""
+        await self.until(lambda: self.status(name) == status)
 
     async def create(self, name: str, template: Any, **params: Any) -> str:
         await self.call("CreateStack", StackName=name, TemplateBody=body(template), **params)

@@ -243,7 +243,8 @@ class Steps:
     def _fail(self, stack: Stack, resource: Resource, error: Rejected) -> None:
         step = resource.step
         assert step is not None
-        if not error.made and step.phase is Phase.CALL:
+        # A refused creation made nothing; an update of several calls may have done part of its work.
+        if not error.made and step.phase is Phase.CALL and step.kind is not Kind.UPDATE:
             step = replace(step, phase=Phase.CHECK)
         with self._db.write() as tx:
             self.fail(tx, stack, replace(resource, step=step), error.reason)
