@@ -130,8 +130,11 @@ class FakeBalancer:
         return {"TargetGroups": [{"LoadBalancerArns": balancers, "TargetType": "instance"}]}
 
     def register(self, params: Params) -> Params:
+        targets = self._targets(params)
         for target in params["Targets"]:
-            self._targets(params).setdefault((target["Id"], target["Port"]), self.first_state)
+            key = (target["Id"], target["Port"])
+            if targets.get(key) in (None, "draining"):
+                targets[key] = self.first_state
         return {}
 
     def deregister(self, params: Params) -> Params:

@@ -455,7 +455,7 @@ class TaskLoop:
     ) -> None:
         for group in groups:
             target = self._target(task, group, records)
-            if target is not None:
+            if target is not None and not self._taken_over(task, target["Port"]):
                 try:
                     await self._calls(
                         "elbv2",
@@ -523,6 +523,16 @@ class TaskLoop:
                     if binding["containerPort"] == balancer["containerPort"]:
                         return {"Id": instance.ec2_id, "Port": binding["hostPort"]}
         return None
+
+    def _taken_over(self, task: Task, port: object) -> bool:
+        """Has the engine given the port to another task, after this one's container had ended?"""
+        for other in store.live_tasks_of_instance(self._database, task.instance):
+            if other.arn != task.arn and other.desired is not TaskStatus.STOPPED:
+                for container in store.containers_of(self._database, other.arn):
+                    running = container.status is ContainerStatus.RUNNING
+                    if running and any(binding["hostPort"] == port for binding in container.bindings):
+                        return True
+        return False
 
     # Stopping
 
