@@ -178,7 +178,7 @@ def test_a_rollout_never_leaves_its_bounds_and_ends(
                 case Stage.STOPPING:
                     del tasks[name]
     else:
-        stuck = bounds.upper <= old and bounds.lower >= old
+        stuck = old > 0 and bounds.upper <= desired <= bounds.lower
         assert stuck, "only percentages that allow neither a start nor a stop keep a rollout from ending"
         return
     assert Counter(each.deployment for each in tasks.values()) == {"new": desired}

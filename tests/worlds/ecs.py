@@ -293,7 +293,8 @@ async def virtual_world(
     if instances and not world.database.read("SELECT 1 FROM ecs_cluster"):
         await world.call("CreateCluster")
     async with world.ecs:
-        world.ecs.capacity.wake()
+        if instances:
+            world.ecs.capacity.wake()
         await time.idle()
         try:
             yield world

@@ -155,6 +155,20 @@ async def test_br_56_with_create_group_the_output_is_there(tmp_path: Path) -> No
         assert [each["logStreamName"] for each in streams["logStreams"]] == [f"ecs/app/{task_id}"]
 
 
+async def test_without_a_prefix_the_stream_is_named_after_the_container(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path, job=DONE) as world:
+        options = {"awslogs-group": "web", "awslogs-region": "us-east-1"}
+        logs = {"logDriver": "awslogs", "options": options}
+        await define(world, {"name": "app", "image": "job", "logConfiguration": logs})
+        assert (await until_stopped(world, await run(world)))["stoppedReason"].endswith("does not exist: web")
+        assert world.engine.states == []
+        await world.call("CreateLogGroup", {"logGroupName": "web"}, service="logs")
+        await until_stopped(world, await run(world))
+        streams = await world.call("DescribeLogStreams", {"logGroupName": "web"}, service="logs")
+        assert [len(each["logStreamName"]) for each in streams["logStreams"]] == [64]
+        assert await messages(world) == ["done"]
+
+
 async def test_output_arrives_while_the_container_runs(tmp_path: Path) -> None:
     async with virtual_world(tmp_path) as world:
         await world.call("CreateLogGroup", {"logGroupName": "web"}, service="logs")

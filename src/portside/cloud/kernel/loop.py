@@ -101,7 +101,7 @@ class Loop:
             await self._wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A worker is free only now, after the turn's own signal: without another one a full loop would sleep on."""
+        """Only now is the worker free: a signal from within the turn would come too early for a full loop."""
         self._tasks.discard(task)
         self._signal.set()
 
