@@ -130,8 +130,11 @@ class FakeBalancer:
         return {"TargetGroups": [{"LoadBalancerArns": balancers, "TargetType": "instance"}]}
 
     def register(self, params: Params) -> Params:
+        targets = self._targets(params)
         for target in params["Targets"]:
-            self._targets(params).setdefault((target["Id"], target["Port"]), self.first_state)
+            key = (target["Id"], target["Port"])
+            if targets.get(key) in (None, "draining"):
+                targets[key] = self.first_state
         return {}
 
     def deregister(self, params: Params) -> Params:
@@ -290,7 +293,8 @@ async def virtual_world(
     if instances and not world.database.read("SELECT 1 FROM ecs_cluster"):
         await world.call("CreateCluster")
     async with world.ecs:
-        world.ecs.capacity.wake()
+        if instances:
+            world.ecs.capacity.wake()
         await time.idle()
         try:
             yield world

@@ -82,6 +82,7 @@ class CapacityLoop:
         self._user_data: dict[str, str] = {}
         self._sizes: dict[tuple[str, str], Size] = {}
         self._orphans: set[tuple[str, str]] = set()  # (region, cluster) that instances ask for in vain
+        self._looked: set[str] = set()
         self.loop = Loop("ecs-capacity", self.turn, clock, log, workers=4)
 
     def wake(self, region: str | None = None) -> None:
@@ -89,8 +90,8 @@ class CapacityLoop:
         self.loop.wake(region or self._region)
 
     def cluster_made(self, region: str, name: str) -> None:
-        """Instances that wait for this cluster may join it now."""
-        if (region, name) in self._orphans:
+        """Instances that wait for this cluster may join it now; or some that were there before ECS was in use."""
+        if (region, name) in self._orphans or region not in self._looked:
             self.loop.wake(region)
 
     def resume(self) -> None:
@@ -109,6 +110,7 @@ class CapacityLoop:
         described = await self._running(caller)
         hosts = [host for each in described if (host := await self._host(each, caller)) is not None]
         self._apply(key, hosts)
+        self._looked.add(key)
         alive = {str(each["InstanceId"]) for each in described}
         for gone in [ec2_id for ec2_id in self._user_data if ec2_id not in alive]:
             del self._user_data[gone]

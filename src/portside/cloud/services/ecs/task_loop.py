@@ -288,7 +288,7 @@ class TaskLoop:
             environment |= await secrets_source.values(self._calls, blueprint.secrets, caller)
         except secrets_source.SecretsFailed as error:
             raise _StartFailed(error.reason) from None
-        if blueprint.logs is not None:
+        if blueprint.logs is not None and record.log_stream:
             await self._log_stream(blueprint.logs, record.log_stream, caller)
         instance = store.instances.get(self._database, task.instance)
         assert instance is not None
@@ -299,12 +299,25 @@ class TaskLoop:
             engine_id = await self._adopt(task, spec.name)
         except (Rejected, Missing) as error:
             raise _StartFailed(f"CannotCreateContainerError: Error response from daemon: {error.reason}") from None
+        stream = record.log_stream
+        if blueprint.logs is not None and not stream:
+            stream = engine_id
+            try:
+                await self._log_stream(blueprint.logs, stream, caller)
+            except _StartFailed:
+                await self._engine.remove(engine_id)
+                raise
         with self._database.write() as tx:
-            fresh = next(each for each in store.containers_of(tx, task.arn) if each.name == record.name)
-            store.containers.save(
-                tx,
-                replace(fresh, status=ContainerStatus.CREATED, engine_id=engine_id, digest=image.digest),
+            fresh = store.containers.get(tx, record.arn)
+            assert fresh is not None
+            created = replace(
+                fresh,
+                status=ContainerStatus.CREATED,
+                engine_id=engine_id,
+                digest=image.digest,
+                log_stream=stream,
             )
+            store.containers.save(tx, created)
 
     async def _adopt(self, task: Task, name: str) -> str:
         """The container of that name, which this task made before it was cut off."""
@@ -455,7 +468,7 @@ class TaskLoop:
     ) -> None:
         for group in groups:
             target = self._target(task, group, records)
-            if target is not None:
+            if target is not None and not self._taken_over(task, target["Port"]):
                 try:
                     await self._calls(
                         "elbv2",
@@ -523,6 +536,16 @@ class TaskLoop:
                     if binding["containerPort"] == balancer["containerPort"]:
                         return {"Id": instance.ec2_id, "Port": binding["hostPort"]}
         return None
+
+    def _taken_over(self, task: Task, port: object) -> bool:
+        """Has the engine given the port to another task, after this one's container had ended?"""
+        for other in store.live_tasks_of_instance(self._database, task.instance):
+            if other.arn != task.arn and other.desired is not TaskStatus.STOPPED:
+                for container in store.containers_of(self._database, other.arn):
+                    running = container.status is ContainerStatus.RUNNING
+                    if running and any(binding["hostPort"] == port for binding in container.bindings):
+                        return True
+        return False
 
     # Stopping
 

@@ -82,8 +82,8 @@ def make(
     for position, each in enumerate(plan.containers):
         stream = ""
         if each.logs is not None:
-            # Without a prefix the awslogs driver names the stream after the container.
-            stream = each.logs.stream(each.name, task_id) if each.logs.prefix else f"{each.name}/{task_id}"
+            # Without a prefix the stream is named after the container, whose id is not known yet.
+            stream = each.logs.stream(each.name, task_id) if each.logs.prefix else ""
         store.containers.save(
             tx,
             Container(

@@ -35,7 +35,7 @@ from portside.cloud.machine.engine import (
 from portside.testing.engine import FakeEngine, Program
 
 PROGRAMS = {
-    "runs": (Program(output=("one", "two")), "trap 'exit 0' TERM; echo one; echo two; while :; do sleep 0.1; done"),
+    "runs": (Program(("one", "two")), "trap 'exit 0' TERM; echo one; echo two; while sleep 0.1; do :; done"),
     "stubborn": (Program(stop_code=None), "trap '' TERM; while :; do sleep 0.1; done"),
     "exits": (Program(output=("bye",), seconds=0.0, code=3), "echo bye; exit 3"),
     "broken": (Program(start_error='exec: "nowhere": executable file not found in $PATH'), ""),

@@ -354,10 +354,22 @@ async def test_a_terminated_instance_takes_its_tasks_along(tmp_path: Path) -> No
         assert (await world.call("DescribeClusters"))["clusters"][0]["registeredContainerInstancesCount"] == 1
 
 
-async def test_an_idle_cloud_asks_nothing_of_ec2(tmp_path: Path) -> None:
+async def test_ec2_is_asked_only_when_something_may_have_changed(tmp_path: Path) -> None:
     async with virtual_world(tmp_path, instances=0) as world:
         world.ec2.calls = 0
-        await world.call("CreateCluster")
         await world.register()
         await world.clock.advance(3600)
-        assert world.ec2.calls == 0
+        assert world.ec2.calls == 0, "an idle cloud asks nothing"
+        await world.call("CreateCluster")
+        await world.clock.advance(3600)
+        await world.call("CreateCluster", {"clusterName": "other"})
+        await world.clock.advance(3600)
+        assert world.ec2.calls == 1, "there may have been instances before the first cluster"
+        world.put_instance(1, cluster="later")
+        await world.clock.idle()
+        assert (await world.call("ListContainerInstances"))["containerInstanceArns"] == []
+        await world.call("CreateCluster", {"clusterName": "later"})
+        await world.clock.idle()
+        assert (
+            len((await world.call("ListContainerInstances", {"cluster": "later"}))["containerInstanceArns"]) == 1
+        )

@@ -7,7 +7,8 @@ import pytest
 
 from portside.cloud.machine.engine import Health
 from portside.cloud.protocol.errors import AwsError
-from portside.testing.engine import EXITS, Program
+from portside.testing.clock import VirtualClock
+from portside.testing.engine import EXITS, RUNS, FakeEngine, Program
 from worlds.ecs import VirtualWorld, virtual_world
 
 LOGS = {
@@ -154,6 +155,20 @@ async def test_br_56_with_create_group_the_output_is_there(tmp_path: Path) -> No
         assert [each["logStreamName"] for each in streams["logStreams"]] == [f"ecs/app/{task_id}"]
 
 
+async def test_without_a_prefix_the_stream_is_named_after_the_container(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path, job=DONE) as world:
+        options = {"awslogs-group": "web", "awslogs-region": "us-east-1"}
+        logs = {"logDriver": "awslogs", "options": options}
+        await define(world, {"name": "app", "image": "job", "logConfiguration": logs})
+        assert (await until_stopped(world, await run(world)))["stoppedReason"].endswith("does not exist: web")
+        assert world.engine.states == []
+        await world.call("CreateLogGroup", {"logGroupName": "web"}, service="logs")
+        await until_stopped(world, await run(world))
+        streams = await world.call("DescribeLogStreams", {"logGroupName": "web"}, service="logs")
+        assert [len(each["logStreamName"]) for each in streams["logStreams"]] == [64]
+        assert await messages(world) == ["done"]
+
+
 async def test_output_arrives_while_the_container_runs(tmp_path: Path) -> None:
     async with virtual_world(tmp_path) as world:
         await world.call("CreateLogGroup", {"logGroupName": "web"}, service="logs")
@@ -167,32 +182,32 @@ async def test_output_arrives_while_the_container_runs(tmp_path: Path) -> None:
 
 
 async def test_output_is_neither_doubled_nor_lost_over_a_restart(tmp_path: Path) -> None:
-    async with virtual_world(tmp_path) as world:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": RUNS})
+    printed: list[str] = []
+
+    def output(*texts: str) -> None:
+        printed.extend(texts)
+        engine.print(engine.running[0].id, *texts)
+
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
         await world.call("CreateLogGroup", {"logGroupName": "web"}, service="logs")
         await define(world, {"name": "app", "logConfiguration": LOGS})
         arn = await run(world)
         await world.until(lambda: task(world, arn)["lastStatus"] == "RUNNING")
-        engine, clock = world.engine, world.clock
-        printed = []
-        for number in range(5):
-            printed.append(f"before {number}")
-            engine.print(engine.running[0].id, printed[-1])
+        output(*(f"before {number}" for number in range(5)))
         await clock.idle()
-        # Many lines at one time, and some that nobody reads before the restart.
-        for number in range(5):
-            printed.append(f"away {number}")
-            engine.print(engine.running[0].id, printed[-1])
-        for life in range(3):
-            async with virtual_world(tmp_path, engine=engine, clock=clock) as again:
-                again.ec2.instances = world.ec2.instances
-                await clock.advance(1)
-                assert await messages(again) == printed
-                for number in range(3):
-                    printed.append(f"life {life} line {number}")
-                    engine.print(engine.running[0].id, printed[-1])
-                    await clock.advance(0.1)
-                assert await messages(again) == printed
-                assert task(again, arn)["lastStatus"] == "RUNNING", "adopted, not restarted"
+        output(*(f"away {number}" for number in range(5)))  # at the same time, and nobody reads them any more
+    for life in range(3):
+        async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
+            await clock.advance(1)
+            assert await messages(world) == printed
+            for number in range(3):
+                output(f"life {life} line {number}")
+                await clock.advance(0.1)
+            assert await messages(world) == printed
+            assert task(world, arn)["lastStatus"] == "RUNNING", "adopted, not restarted"
+    await engine.close()
 
 
 async def test_out_of_memory_is_told(tmp_path: Path) -> None:
@@ -245,8 +260,8 @@ async def test_a_missing_secret_stops_the_task(tmp_path: Path) -> None:
         await define(world, {"name": "app", "secrets": [{"name": "WORD", "valueFrom": "/db/word"}]})
         ended = await until_stopped(world, await run(world))
         assert ended["stoppedReason"] == (
-            "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secrets from "
-            "ssm: invalid parameters: /db/word"
+            "ResourceInitializationError: unable to pull secrets or registry auth: "
+            "unable to retrieve secrets from ssm: invalid parameters: /db/word"
         )
 
 
