@@ -150,11 +150,9 @@ def _compile(pattern: str) -> re.Pattern[str]:
             out += "[^/]*"
         elif char == "?":
             out += "[^/]"
-        elif char == "[" and "]" in pattern[index + 1 :]:
-            end = pattern.index("]", index + 1)
-            inner = pattern[index + 1 : end]
-            out += "[" + ("^" + inner[1:] if inner.startswith(("!", "^")) else inner) + "]"
-            index = end
+        elif char == "[" and (found := _class(pattern, index)) is not None:
+            text, index = found
+            out += text
         elif char == "\\" and index + 1 < len(pattern):
             index += 1
             out += re.escape(pattern[index])
@@ -162,3 +160,19 @@ def _compile(pattern: str) -> re.Pattern[str]:
             out += re.escape(char)
         index += 1
     return re.compile(out)
+
+
+def _class(pattern: str, start: int) -> tuple[str, int] | None:
+    """A character class and where it ends; None if the bracket is only a bracket."""
+    end = pattern.find("]", start + 2)
+    if end < 0:
+        return None
+    inner = pattern[start + 1 : end]
+    negated = inner[:1] in ("!", "^")
+    members = re.escape(inner[1:] if negated else inner).replace(r"\-", "-")
+    text = f"[{'^' if negated else ''}{members}]"
+    try:
+        re.compile(text)
+    except re.error:
+        return None
+    return text, end
