@@ -42,8 +42,6 @@ class FakeServices:
         # The number of the call after which the process dies: the service has acted, nobody hears of it.
         self.die_after = 0
         self.dead = False
-        # Calls that never return while their key is in here: an operation that takes for ever.
-        self.stuck: set[tuple[str, str]] = set()
         self.rollout_seconds = 2.0
         self.bad_images: set[str] = set()
 
@@ -52,8 +50,6 @@ class FakeServices:
         number = len(self.made)
         if self.dead:
             await self._die()
-        if (service, operation) in self.stuck:
-            await asyncio.get_running_loop().create_future()
         broken = self.broken.get((service, operation))
         try:
             if broken is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cfn_templates import definition, refuse, service, topic
 from cfn_world import World, parameter
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfn_world import CALLER, body
 
+from cfn_world import CALLER, body
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
