@@ -22,11 +22,11 @@ down: .venv/ready
 
 # All tests: static checks, everything without an engine, and everything with one (installed if need be).
 test: .venv/dev check
-	$(BIN)/python -m portside.testing.run
+	$(BIN)/python tests/run.py
 
 check: .venv/dev
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -1,20 +1,25 @@
-"""What a command works on: the app, the environment, and the target that it is deployed to."""
+"""What a command works on: the app, the environment, and the target that it is deployed to.
+
+Imports what is heavy when it is used: `portside cloud start` needs none of it.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from portside.blueprint.app import App
-from portside.blueprint.settings import load
 from portside.cli.terminal import Terminal
 from portside.cloud import process
 from portside.cloud import settings as cloud_settings
 from portside.cloud.process import Running
 from portside.cloud.settings import Home
-from portside.deploy.api import Aws, Target
 from portside.deploy.errors import DeployError, Unreachable
+
+if TYPE_CHECKING:
+    from portside.blueprint.app import App
+    from portside.deploy.api import Aws, Target
 
 LOCAL = "local"
 AWS = "aws"
@@ -34,6 +39,8 @@ def has_state() -> bool:
 
 
 def local_target(running: Running) -> Target:
+    from portside.deploy.api import Target
+
     return Target(
         name="the local cloud",
         endpoint=running.endpoint,
@@ -56,6 +63,9 @@ class Work:
 
 
 def open_app(directory: Path, environment: str) -> App:
+    from portside.blueprint.app import App
+    from portside.blueprint.settings import load
+
     app = App(load(directory))
     if environment not in app.settings.environments:
         known = ", ".join(sorted(app.settings.environments))
@@ -69,6 +79,8 @@ def open_app(directory: Path, environment: str) -> App:
 
 def open_work(terminal: Terminal, directory: Path, environment: str, target: str, *, start: bool) -> Work:
     """`start`: start the local cloud if it does not run."""
+    from portside.deploy.api import Aws, Target
+
     app = open_app(directory, environment)
     if target == AWS:
         return Work(directory, app, environment, Aws(Target(name="AWS")), None)

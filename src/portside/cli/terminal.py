@@ -158,7 +158,7 @@ class Board:
         changed = line.state != state or (note and line.note != note)
         if state.endswith("ing") and line.ended is not None:
             line.began, line.ended = _now(), None
-        line.state, line.failed, line.note = state, failed, note
+        line.detail, line.state, line.failed, line.note = detail, state, failed, note
         if not state.endswith("ing"):
             line.ended = _now()
         if changed and not self._live_wanted:

@@ -44,11 +44,10 @@ def up(terminal: Terminal, work: Work) -> bool:
         url = next((o.outputs["URL"] for o in outcomes if "URL" in o.outputs), "")
         service = outcomes[-1].stack
         if changed:
-            board.put("answer", app.name, "behind the load balancer", "starting")
+            board.put("answer", app.name, "behind the load balancer", "waiting")
         running = verify.wait_until_answering(aws, service, tag)
         if changed:
-            board.put("answer", app.name, f"{running} of {running} targets healthy", "answering")
-            board.put("answer", app.name, f"{running} of {running} targets healthy", "healthy")
+            board.put("answer", app.name, f"{running} of {running} targets", "healthy")
     if not changed:
         terminal.say(
             f"Nothing to change: {app.name} in {work.environment} is as portside.toml and the sources say."

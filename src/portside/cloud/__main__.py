@@ -51,7 +51,7 @@ async def run(home: Home, settings: CloudSettings, tell: TextIO) -> None:
         tell.write("ready\n")
         tell.close()
         await stopping.wait()
-        await cloud.clear()
+        await cloud.stop()
     home.running.unlink(missing_ok=True)
 
 

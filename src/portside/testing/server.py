@@ -47,7 +47,7 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Yields the endpoint's URL, `http://127.0.0.1:PORT`. Call blocking clients by `asyncio.to_thread`."""
     gateway = Gateway(
-        Dispatcher(services, ancillary or ScriptedCalls()),
+        Dispatcher(ancillary or ScriptedCalls(), services),
         forwarder or _NoForwarder(),
         registry or _no_registry,
         {},

@@ -10,12 +10,12 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-from xml.sax.saxutils import escape
-
-from botocore.model import OperationModel, Shape
+from typing import TYPE_CHECKING, Any
 
 from portside.cloud.protocol.errors import AwsError
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, Shape
 
 _DEFAULT_NAMESPACE = "http://webservices.amazon.com/AWSFault/2005-15-09"
 
@@ -139,6 +139,11 @@ def _xml(shape: Shape, tag: str, value: Any, out: list[str]) -> None:
     else:
         out.append(_text(str(value)))
     out.append(f"</{tag}>")
+
+
+def escape(value: str) -> str:
+    """For text in XML. The standard library's would load a web client with it."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _text(value: str) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portside.cloud.kernel.log import Log
-from portside.cloud.protocol import client
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params
 
@@ -76,6 +75,8 @@ class Ancillary:
                 await process.wait()
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
+        from portside.cloud.protocol import client
+
         request = client.build(service, operation, params)
         signed = client.signing_name(service)
         headers = dict(request.headers)
