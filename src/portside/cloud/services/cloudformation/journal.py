@@ -92,6 +92,11 @@ class Journal:
     ) -> None:
         now = self._clock.now()
         made = f"{logical_id}-{self._ids.uuid()}" if cleanup else f"{logical_id}-{status}-{iso(now)}"
+        # Two events of a resource may fall into one millisecond; readers tell events apart by their ids.
+        later = now
+        while rows.event_exists(tx, stack.id, made):
+            later += 0.001
+            made = f"{logical_id}-{status}-{iso(later)}"
         event = Event(
             id=made,
             stack_id=stack.id,
