@@ -1,4 +1,4 @@
-"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic and AWS::CloudFormation::WaitConditionHandle."""
+"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic, and two that stand for nothing real."""
 
 from __future__ import annotations
 
@@ -140,6 +140,22 @@ class WaitConditionHandle(Handler):
     async def create(self, work: Work) -> tuple[str, Params]:
         endpoint = work.caller.endpoint or "https://cloudformation-waitcondition.local"
         return f"{endpoint}/{work.stack_id}/{work.logical_id}", {}
+
+    async def update(self, work: Work) -> Params:
+        return {}
+
+    async def delete(self, work: Work) -> None:
+        return None
+
+
+class CdkMetadata(Handler):
+    """What the CDK puts into its templates to be counted by AWS. Nothing is counted here."""
+
+    type = "AWS::CDK::Metadata"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        return work.name, {}
 
     async def update(self, work: Work) -> Params:
         return {}
