@@ -109,6 +109,16 @@ async def test_termination_protection(world: World) -> None:
     assert await world.delete("web") == "DELETE_COMPLETE"
 
 
+async def test_protection_that_is_switched_on_while_a_stack_is_made_stays_on(world: World) -> None:
+    template = {"Resources": {"Definition": definition("app:1"), "Service": service()}}
+    await world.call("CreateStack", StackName="web", TemplateBody=json.dumps(template))
+    await world.clock.advance(0.5)
+    assert world.status("web") == "CREATE_IN_PROGRESS"
+    await world.call("UpdateTerminationProtection", StackName="web", EnableTerminationProtection=True)
+    assert await world.settle("web") == "CREATE_COMPLETE"
+    assert (await world.stack("web"))["EnableTerminationProtection"] is True
+
+
 async def test_a_stack_that_rolled_back_allows_deletion_only(world: World) -> None:
     world.fake.broken["sns", "CreateTopic"] = refuse("InvalidParameter", "no")
     template = {"Resources": {"A": {"Type": "AWS::SNS::Topic"}}}

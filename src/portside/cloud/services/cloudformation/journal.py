@@ -29,6 +29,10 @@ class Journal:
         """Move the stack and tell so."""
         if (stack.status, status) not in TRANSITIONS:
             raise RuntimeError(f"a stack does not go from {stack.status} to {status}")
+        now = rows.stack_by_id(tx, stack.id)
+        if now is not None:
+            # May have been switched while the operation was under way.
+            fields.setdefault("termination_protection", now.termination_protection)
         moved = replace(stack, status=status, reason=reason, **fields)
         rows.save_stack(tx, moved)
         self.told(tx, moved)

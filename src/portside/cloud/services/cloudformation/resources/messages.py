@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Handler, Work
@@ -14,9 +15,11 @@ from portside.cloud.services.cloudformation.resources.shapes import request, tex
 class Parameter(Handler):
     type = "AWS::SSM::Parameter"
     name_property = "Name"
-    # Registry-based parameters are named `CFN-LogicalId-xxxxxxxxxxxx`, without the stack.
-    name_style: ClassVar[NameStyle | None] = PLAIN
     attributes = frozenset({"Type", "Value"})
+
+    def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
+        # AWS names parameters without the stack.
+        return str(properties.get("Name") or PLAIN.make(ids, "CFN", logical_id))
 
     async def find(self, work: Work) -> str | None:
         try:
