@@ -300,7 +300,7 @@ class MortalDatabase(Database):
 
 
 async def _bury() -> None:
-    """What a dead process leaves running here: cancelled, and collected now rather than at any later point."""
+    """What a dead process leaves running here: cancelled, collected now, and not complained about."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda loop, context: None)
     others = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
@@ -309,7 +309,6 @@ async def _bury() -> None:
             each.cancel()
             await asyncio.gather(each, return_exceptions=True)
     gc.collect()
-    loop.set_exception_handler(None)
 
 
 _OURS = frozenset(
