@@ -8,7 +8,7 @@ it creates it. Which resource is due is decided in `stack_loop.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
@@ -57,11 +57,6 @@ class Rejected(Exception):
         super().__init__(reason)
         self.reason = reason
         self.made = made
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry:
-    step: Step
 
 
 def pause(polls: int) -> float:
