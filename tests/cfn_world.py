@@ -6,6 +6,7 @@ The services keep what they are told, refuse what AWS refuses, and can be made t
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -38,28 +39,25 @@ class FakeServices:
         self.made: list[tuple[str, str, Params]] = []
         # (service, operation) -> what happens instead of the call.
         self.broken: dict[tuple[str, str], Callable[[Params], None]] = {}
-        # The number of the call at which the process dies, before or after the service has acted.
-        self.die_before = 0
+        # The number of the call after which the process dies: the service has acted, nobody hears of it.
         self.die_after = 0
         self.dead = False
-        # Calls that never return while their key is in here: an operation that takes for ever.
-        self.stuck: set[tuple[str, str]] = set()
         self.rollout_seconds = 2.0
         self.bad_images: set[str] = set()
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
         self.made.append((service, operation, params))
         number = len(self.made)
-        if number == self.die_before or self.dead:
+        if self.dead:
             await self._die()
-        if (service, operation) in self.stuck:
-            await asyncio.get_running_loop().create_future()
         broken = self.broken.get((service, operation))
-        if broken is not None:
-            broken(params)
-        answer: Params = getattr(self, f"{service}_{operation}")(params, caller) or {}
-        if number == self.die_after:
-            await self._die()
+        try:
+            if broken is not None:
+                broken(params)
+            answer: Params = getattr(self, f"{service}_{operation}")(params, caller) or {}
+        finally:
+            if number == self.die_after:
+                await self._die()
         # Let the other resources of the turn move on, as real calls would.
         await asyncio.sleep(0)
         return answer
@@ -301,6 +299,23 @@ class MortalDatabase(Database):
             raise Killed
 
 
+async def _bury() -> None:
+    """What a dead process leaves running here: cancelled, collected now, and not complained about."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    others = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
+    for each in others:
+        if each.get_name().startswith(("cloudformation", "Task-")) and each.get_coro().__qualname__ in _OURS:  # type: ignore[union-attr]
+            each.cancel()
+            await asyncio.gather(each, return_exceptions=True)
+    gc.collect()
+
+
+_OURS = frozenset(
+    {"StackLoop._begin", "Steps.advance", "Undo._remove", "Undo._restore", "Undo._discard", "Loop._work"}
+)
+
+
 class World:
     """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`."""
 
@@ -315,7 +330,7 @@ class World:
     @asynccontextmanager
     async def running(self, die_at_commit: int = 0) -> AsyncIterator[World]:
         self.fake.dead = False
-        self.fake.die_before = self.fake.die_after = 0
+        self.fake.die_after = 0
         self.database = MortalDatabase(self.path, self.fake, die_at_commit)
         self.seed += 1
         self.api = CloudFormationApi(
@@ -327,6 +342,8 @@ class World:
                 yield self
         finally:
             self.database.close()
+            if self.fake.dead:
+                await _bury()
 
     async def call(self, operation: str, **params: Any) -> Params:
         result: Any = self.operations[operation](CALLER, params)

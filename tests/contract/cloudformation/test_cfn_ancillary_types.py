@@ -453,3 +453,66 @@ async def test_a_load_balancer_with_its_parts(cloud: Cloud) -> None:
     assert group["HealthCheckPath"] == "/health"
     await cloud.delete()
     assert (await cloud.ask("elbv2", "DescribeLoadBalancers"))["LoadBalancers"] == []
+
+
+async def test_a_network(cloud: Cloud) -> None:
+    resources: dict[str, Any] = {
+        "Vpc": {
+            "Type": "AWS::EC2::VPC",
+            "Properties": {"CidrBlock": "10.1.0.0/16", "EnableDnsHostnames": True},
+        },
+        "Subnet": {
+            "Type": "AWS::EC2::Subnet",
+            "Properties": {
+                "VpcId": {"Ref": "Vpc"},
+                "CidrBlock": {"Fn::Select": [0, {"Fn::Cidr": [{"Fn::GetAtt": ["Vpc", "CidrBlock"]}, 2, 8]}]},
+                "AvailabilityZone": {"Fn::Select": [0, {"Fn::GetAZs": ""}]},
+                "MapPublicIpOnLaunch": "true",
+            },
+        },
+        "Gateway": {"Type": "AWS::EC2::InternetGateway"},
+        "Attached": {
+            "Type": "AWS::EC2::VPCGatewayAttachment",
+            "Properties": {"VpcId": {"Ref": "Vpc"}, "InternetGatewayId": {"Ref": "Gateway"}},
+        },
+        "Table": {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+        "Out": {
+            "Type": "AWS::EC2::Route",
+            "DependsOn": "Attached",
+            "Properties": {
+                "RouteTableId": {"Ref": "Table"},
+                "DestinationCidrBlock": "0.0.0.0/0",
+                "GatewayId": {"Ref": "Gateway"},
+            },
+        },
+        "Linked": {
+            "Type": "AWS::EC2::SubnetRouteTableAssociation",
+            "Properties": {"SubnetId": {"Ref": "Subnet"}, "RouteTableId": {"Ref": "Table"}},
+        },
+        "Address": {"Type": "AWS::EC2::EIP", "Properties": {"Domain": "vpc"}},
+        "Nat": {
+            "Type": "AWS::EC2::NatGateway",
+            "Properties": {
+                "SubnetId": {"Ref": "Subnet"},
+                "AllocationId": {"Fn::GetAtt": ["Address", "AllocationId"]},
+            },
+        },
+    }
+    template = {
+        "Resources": resources,
+        "Outputs": {
+            "Vpc": {"Value": {"Ref": "Vpc"}},
+            "Group": {"Value": {"Fn::GetAtt": ["Vpc", "DefaultSecurityGroup"]}},
+            "Subnet": {"Value": {"Ref": "Subnet"}},
+        },
+    }
+    out = await cloud.create(template, Tags=[{"Key": "team", "Value": "shop"}])
+    assert out["Group"].startswith("sg-")
+    (subnet,) = (await cloud.ask("ec2", "DescribeSubnets", SubnetIds=[out["Subnet"]]))["Subnets"]
+    assert (subnet["CidrBlock"], subnet["MapPublicIpOnLaunch"]) == ("10.1.0.0/24", True)
+    assert {each["Key"] for each in subnet["Tags"]} >= {"team", "aws:cloudformation:stack-name"}
+    resources["Subnet"]["Properties"]["MapPublicIpOnLaunch"] = False
+    again = await cloud.update(template)
+    assert again == out
+    await cloud.delete()
+    assert out["Vpc"] not in [each["VpcId"] for each in (await cloud.ask("ec2", "DescribeVpcs"))["Vpcs"]]

@@ -89,7 +89,7 @@ async def test_create_wait_describe_update_delete(tmp_path: Path) -> None:
             Parameters=[{"ParameterKey": "Value", "ParameterValue": "two"}],
         )
         client.get_waiter("stack_update_complete").wait(StackName="web", WaiterConfig=FAST)
-        assert sorted(each["Value"] for each in fake.parameters.values())[0] == "two"
+        assert "two" in [each["Value"] for each in fake.parameters.values()]
         with pytest.raises(ClientError, match="No updates are to be performed"):
             client.update_stack(
                 StackName="web",

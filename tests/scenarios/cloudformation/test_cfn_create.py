@@ -7,7 +7,6 @@ from typing import Any
 
 from cfn_templates import definition, refuse, service
 from cfn_world import World, parameter
-
 from portside.cloud.protocol.errors import AwsError
 
 
@@ -26,7 +25,7 @@ async def test_a_stack_is_created_with_the_events_of_aws(world: World) -> None:
     assert stack["Outputs"] == [
         {"OutputKey": "Name", "OutputValue": name, "Description": None, "ExportName": None}
     ]
-    assert name.startswith("web-A-")
+    assert name.startswith("CFN-A-")
 
 
 async def test_events_carry_physical_ids_properties_and_the_token(world: World) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from cfn_templates import definition, refuse, service
 from cfn_world import World, parameter
+from portside.cloud.services.cloudformation import rows
 
 
 def repository(**properties: Any) -> dict[str, Any]:
@@ -30,6 +33,16 @@ async def test_dependents_go_first(world: World) -> None:
     assert (await world.refused("DescribeStacks", StackName="web")).message == "Stack with id web does not exist"
     assert (await world.stack(stack_id))["StackStatus"] == "DELETE_COMPLETE"
     assert set((await world.resources(stack_id)).values()) != set()
+
+
+async def test_rows_that_depend_on_one_another_are_deleted_all_the_same(world: World) -> None:
+    await world.create("web", {"Resources": {"A": parameter("x"), "B": parameter({"Ref": "A"})}})
+    stack_id = (await world.stack("web"))["StackId"]
+    with world.database.write() as tx:
+        first = rows.resources(tx, stack_id)["A"]
+        rows.save_resource(tx, replace(first, applied=replace(first.applied, dependencies=("B",))))
+    assert await world.delete("web") == "DELETE_COMPLETE"
+    assert world.fake.parameters == {}
 
 
 async def test_deleting_what_is_not_there_succeeds(world: World) -> None:
@@ -106,6 +119,16 @@ async def test_termination_protection(world: World) -> None:
     assert refused.message == "Stack [web] cannot be deleted while TerminationProtection is enabled"
     await world.call("UpdateTerminationProtection", StackName="web", EnableTerminationProtection=False)
     assert await world.delete("web") == "DELETE_COMPLETE"
+
+
+async def test_protection_that_is_switched_on_while_a_stack_is_made_stays_on(world: World) -> None:
+    template = {"Resources": {"Definition": definition("app:1"), "Service": service()}}
+    await world.call("CreateStack", StackName="web", TemplateBody=json.dumps(template))
+    await world.clock.advance(0.5)
+    assert world.status("web") == "CREATE_IN_PROGRESS"
+    await world.call("UpdateTerminationProtection", StackName="web", EnableTerminationProtection=True)
+    assert await world.settle("web") == "CREATE_COMPLETE"
+    assert (await world.stack("web"))["EnableTerminationProtection"] is True
 
 
 async def test_a_stack_that_rolled_back_allows_deletion_only(world: World) -> None:

@@ -46,6 +46,9 @@ class ChangeSetCalls(StackCalls):
         kind = params.get("ChangeSetType") or "UPDATE"
         if kind == "IMPORT" or params.get("ResourcesToImport"):
             raise invalid("portside's local cloud does not offer change sets of type IMPORT.")
+        for unoffered in ("ImportExistingResources", "DeploymentMode"):
+            if params.get(unoffered):
+                raise invalid(f"portside's local cloud does not offer {unoffered}.")
         if params.get("IncludeNestedStacks"):
             raise invalid("portside's local cloud does not offer nested stacks.")
         stack = self._stack_for(caller, params["StackName"], name, kind)

@@ -29,6 +29,10 @@ class Journal:
         """Move the stack and tell so."""
         if (stack.status, status) not in TRANSITIONS:
             raise RuntimeError(f"a stack does not go from {stack.status} to {status}")
+        now = rows.stack_by_id(tx, stack.id)
+        if now is not None:
+            # May have been switched while the operation was under way.
+            fields.setdefault("termination_protection", now.termination_protection)
         moved = replace(stack, status=status, reason=reason, **fields)
         rows.save_stack(tx, moved)
         self.told(tx, moved)
@@ -92,6 +96,11 @@ class Journal:
     ) -> None:
         now = self._clock.now()
         made = f"{logical_id}-{self._ids.uuid()}" if cleanup else f"{logical_id}-{status}-{iso(now)}"
+        # Two events of a resource may fall into one millisecond; readers tell events apart by their ids.
+        later = now
+        while rows.event_exists(tx, stack.id, made):
+            later += 0.001
+            made = f"{logical_id}-{status}-{iso(later)}"
         event = Event(
             id=made,
             stack_id=stack.id,

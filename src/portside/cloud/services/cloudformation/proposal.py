@@ -86,8 +86,8 @@ def _s3_place(url: str, endpoint: str) -> tuple[str, str]:
     host = parts.hostname or ""
     found = _S3_HOST.match(host)
     local = bool(endpoint) and parts.netloc == urlsplit(endpoint).netloc
-    if parts.scheme == "s3" and host and path:
-        return host, path
+    if parts.scheme == "s3":
+        raise invalid(f"S3 error: Domain name specified in {host} is not a valid S3 domain")
     if parts.scheme not in ("http", "https") or not (found or local):
         raise invalid("TemplateURL must be a supported URL.")
     bucket = found["bucket"] if found else None

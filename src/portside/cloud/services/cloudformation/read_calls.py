@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import describe, documents, parameters, rows, template
+from portside.cloud.services.cloudformation import describe, documents, parameters, rows, schema, template
 from portside.cloud.services.cloudformation.base import Operations, page
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.proposal import read_body
@@ -144,7 +144,7 @@ class ReadCalls(Operations):
             found = rows.change_set_by_id(self._db, name)
         else:
             if not params.get("StackName"):
-                raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
+                raise invalid("StackName is a required parameter.")
             stack = self._need(caller, params["StackName"])
             found = next((each for each in rows.change_sets(self._db, stack.id) if each.name == name), None)
         if found is None:
@@ -184,9 +184,25 @@ class ReadCalls(Operations):
             "Parameters": [_summary_of(key, each) for key, each in parsed.parameters.items()],
             "Description": parsed.description or None,
             "ResourceTypes": sorted({each.type for each in parsed.resources.values()}),
+            "ResourceIdentifierSummaries": _identifiers(parsed),
             "Version": parsed.version or None,
             "Metadata": json.dumps(parsed.metadata) if parsed.metadata else None,
         } | _capabilities(parsed)
+
+
+def _identifiers(parsed: Template) -> list[Params]:
+    """By which properties resources of each type are identified, for imports."""
+    found: dict[str, list[str]] = {}
+    for name, declared in parsed.resources.items():
+        found.setdefault(declared.type, []).append(name)
+    summaries = []
+    for kind in sorted(found):
+        known = schema.load(kind)
+        summary: Params = {"ResourceType": kind, "LogicalResourceIds": found[kind]}
+        if known is not None:
+            summary["ResourceIdentifiers"] = list(known.identifier)
+        summaries.append(summary)
+    return summaries
 
 
 def _capabilities(parsed: Template) -> Params:

@@ -351,4 +351,5 @@ MIGRATIONS = (
         PRIMARY KEY (region, stack_id, token)
     );
     """,
+    "CREATE INDEX cfn_event_id ON cfn_event (id);",
 )

@@ -235,6 +235,10 @@ def add_event(tx: Transaction, event: Event) -> None:
     )
 
 
+def event_exists(db: Reader, stack_id: str, event_id: str) -> bool:
+    return bool(db.read("SELECT 1 FROM cfn_event WHERE id = ? AND stack_id = ?", (event_id, stack_id)))
+
+
 def events(db: Reader, stack_id: str, *, before: int | None = None, limit: int = 100) -> list[tuple[int, Event]]:
     """Newest first, each with its number; `before` continues after an earlier page."""
     rows = db.read(

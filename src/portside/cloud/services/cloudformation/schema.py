@@ -1,7 +1,7 @@
 """What is known of a resource type: the registry schema that cfn-lint ships, loaded one type at a time.
 
 Owns the loading and the facts drawn from it: which properties are create-only (their change replaces the
-resource), which attributes GetAtt knows, where tags go. Whether properties fit is `properties.py`. The JSON
+resource), which attributes GetAtt knows, what identifies it. Whether properties fit is `properties.py`. The JSON
 files are read directly, for importing cfn-lint costs more than all of this service.
 """
 
@@ -27,7 +27,7 @@ class Schema:
     create_only: tuple[tuple[str, ...], ...]
     conditional: tuple[tuple[str, ...], ...]
     attributes: frozenset[str]
-    tag_property: str
+    identifier: tuple[str, ...] = ()
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -78,14 +78,13 @@ def load(kind: str) -> Schema | None:
         return None
     text = (_folder() / "resources" / f"{name}.json").read_text("utf-8")
     document = json.loads(text, object_hook=_without_prose)
-    tag_property = str(document.get("tagging", {}).get("tagProperty", "/properties/Tags"))
     return Schema(
         type=kind,
         document=document,
         create_only=_paths(document, "createOnlyProperties"),
         conditional=_paths(document, "conditionalCreateOnlyProperties"),
         attributes=frozenset(".".join(path) for path in _paths(document, "readOnlyProperties")),
-        tag_property=tag_property.removeprefix("/properties/"),
+        identifier=tuple("/".join(path) for path in _paths(document, "primaryIdentifier")),
     )
 
 

@@ -40,9 +40,9 @@ class RowsView:
     def attribute(self, logical_id: str, name: str) -> Any:
         found = self._find(logical_id)
         refuse_attribute(registry.facts(found.type), found.type, logical_id, name)
-        if name in found.applied.attributes:
-            return found.applied.attributes[name]
-        given = property_at(found.applied.properties, name)
+        given = found.applied.attributes.get(name)
+        if given is None:
+            given = property_at(found.applied.properties, name)
         if given is None:
             raise EvaluationError(f"Attribute '{name}' does not exist for resource {logical_id}")
         return given

@@ -129,12 +129,17 @@ class StackCalls(Operations):
             operation=self._ids.uuid(),
             started=self._clock.now(),
             token=token,
-            termination_protection=termination_protection or stack.termination_protection,
             caller_arn=caller.arn,
             endpoint=caller.endpoint,
             **fields,
         )
-        begun = self._journal.stack(tx, moved, StackStatus.CREATE_IN_PROGRESS, USER_INITIATED)
+        begun = self._journal.stack(
+            tx,
+            moved,
+            StackStatus.CREATE_IN_PROGRESS,
+            USER_INITIATED,
+            termination_protection=termination_protection or stack.termination_protection,
+        )
         tx.after_commit(lambda: self._wake(begun.id))
         return begun
 

@@ -8,7 +8,7 @@ it creates it. Which resource is due is decided in `stack_loop.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
@@ -45,6 +45,8 @@ FIRST_POLL = 0.15
 LONGEST_POLL = 15.0
 ATTEMPTS = 5
 CLEANUP_ATTEMPTS = 3
+# What still uses a resource is often on its way out: about a minute of patience.
+DELETE_ATTEMPTS = 8
 _TRANSIENT_DELETE = frozenset({"ResourceConflict"})
 
 
@@ -55,11 +57,6 @@ class Rejected(Exception):
         super().__init__(reason)
         self.reason = reason
         self.made = made
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry:
-    step: Step
 
 
 def pause(polls: int) -> float:
@@ -294,7 +291,7 @@ class Steps:
             if handler.missing(error):
                 return True
             transient = passing(error) or error_code(error) in _TRANSIENT_DELETE
-            if transient and step.attempts < ATTEMPTS:
+            if transient and step.attempts < DELETE_ATTEMPTS:
                 due = self._clock.now() + pause(2 * (step.attempts + 1))
                 save(replace(step, attempts=step.attempts + 1, due=due))
                 return False

@@ -258,7 +258,7 @@ def _check(template: Template) -> None:
             raise invalid(f"Template format error: Output name {name} is non alphanumeric.")
         if not isinstance(output, dict) or "Value" not in output:
             raise invalid("Template format error: Every Outputs member must contain a Value object")
-        _check_export(name, output)
+        _check_export(name, output, template)
     known = PSEUDO | template.parameters.keys() | template.resources.keys()
     for part, where in (
         ([[each.properties, each.metadata, each.creation_policy, each.update_policy] for each in
@@ -294,15 +294,15 @@ def _check_attributes(template: Template, part: Any, missing: list[str]) -> None
             raise invalid(f"Template error: instance of Fn::GetAtt references undefined resource {found.name}")
 
 
-def _check_export(name: str, output: dict[str, Any]) -> None:
+def _check_export(name: str, output: dict[str, Any], template: Template) -> None:
     export = output.get("Export")
     if export is None:
         return
     if not isinstance(export, dict) or set(export) != {"Name"}:
         raise invalid(f"Template format error: Output {name} is malformed.")
     inside = export["Name"]
-    refers = list(references(inside))
-    if uses(inside, "Fn::ImportValue") or uses(inside, "Fn::GetAZs") or any(found.attribute for found in refers):
+    refers = [found for found in references(inside) if found.attribute or found.name in template.resources]
+    if refers or uses(inside, "Fn::ImportValue") or uses(inside, "Fn::GetAZs"):
         raise invalid(
             f"Template format error: Output {name} is malformed.  The Name field of Export must not depend on any "
             "resources, imported values, or Fn::GetAZs."

@@ -69,6 +69,10 @@ class Undo:
             return After(0.0)
         if waits:
             return After(max(0.0, min(waits)))
+        if alive and not failed:
+            # After an update that stopped half-way, rows of two templates may depend on one another.
+            await asyncio.gather(*(self._remove(stack, each) for each in alive.values()))
+            return After(0.0)
         # Left over from an update that did not finish its clean-up before the deletion.
         lost = rows.leftovers(self._db, stack.id)
         if lost:
@@ -260,16 +264,13 @@ class Undo:
 
     async def _clean(self, stack: Stack, lost: list[Leftover]) -> TurnResult:
         """Remove leftovers, those first that no other leftover depends on."""
-        needed = {name for each in lost for name in each.applied.dependencies}
-        own = {each.logical_id for each in lost}
         now = self._clock.now()
-        ready = [
+        free = [
             each
             for each in lost
-            if each.logical_id not in needed
-            or not any(each.logical_id in other.applied.dependencies for other in lost if other is not each)
+            if not any(each.logical_id in other.applied.dependencies for other in lost if other is not each)
         ]
-        ready = ready or [each for each in lost if own]
+        ready = free or lost
         due = [each for each in ready if each.step is None or each.step.due <= now]
         if due:
             await asyncio.gather(*(self._discard(stack, each) for each in due))

@@ -1,7 +1,7 @@
 """AWS::AutoScaling::AutoScalingGroup, LaunchConfiguration and ScalingPolicy.
 
 CreationPolicy and UpdatePolicy of a group are accepted and not waited for: nothing runs on this cloud's
-instances that would signal (docs/decisions/0005-signals.md).
+instances that would signal (docs/decisions/0010-stacks.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
-from portside.cloud.services.cloudformation.resources.handler import Handler, Work
+from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN, NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import request
 
@@ -161,7 +161,11 @@ class ScalingPolicy(Handler):
     async def _put(self, work: Work, name: str) -> str:
         params = request(SERVICE, "PutScalingPolicy", work.properties) | {"PolicyName": name}
         made = await work.call(SERVICE, "PutScalingPolicy", params)
-        return str(made["PolicyARN"])
+        # Not every endpoint answers with the ARN.
+        arn = made.get("PolicyARN") or await self.find(work)
+        if not arn:
+            raise Failure(f"The scaling policy {name} was not made.", "ServiceInternalError")
+        return str(arn)
 
     async def create(self, work: Work) -> tuple[str, Params]:
         return await self._put(work, work.name), {}

@@ -168,6 +168,11 @@ _CODES = {
     "ResourceInUseException": "ResourceConflict",
     "DependencyViolation": "ResourceConflict",
     "DeleteConflict": "ResourceConflict",
+    "ClusterContainsContainerInstancesException": "ResourceConflict",
+    "ClusterContainsServicesException": "ResourceConflict",
+    "ClusterContainsTasksException": "ResourceConflict",
+    "UpdateInProgressException": "ResourceConflict",
+    "ScalingActivityInProgress": "ResourceConflict",
     "NotImplemented": "UnsupportedTarget",
 }
 

@@ -1,9 +1,10 @@
-"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic and AWS::CloudFormation::WaitConditionHandle."""
+"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic, and two that stand for nothing real."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Handler, Work
@@ -14,9 +15,11 @@ from portside.cloud.services.cloudformation.resources.shapes import request, tex
 class Parameter(Handler):
     type = "AWS::SSM::Parameter"
     name_property = "Name"
-    # Registry-based parameters are named `CFN-LogicalId-xxxxxxxxxxxx`, without the stack.
-    name_style: ClassVar[NameStyle | None] = PLAIN
     attributes = frozenset({"Type", "Value"})
+
+    def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
+        # AWS names parameters without the stack.
+        return str(properties.get("Name") or PLAIN.make(ids, "CFN", logical_id))
 
     async def find(self, work: Work) -> str | None:
         try:
@@ -140,6 +143,22 @@ class WaitConditionHandle(Handler):
     async def create(self, work: Work) -> tuple[str, Params]:
         endpoint = work.caller.endpoint or "https://cloudformation-waitcondition.local"
         return f"{endpoint}/{work.stack_id}/{work.logical_id}", {}
+
+    async def update(self, work: Work) -> Params:
+        return {}
+
+    async def delete(self, work: Work) -> None:
+        return None
+
+
+class CdkMetadata(Handler):
+    """What the CDK puts into its templates to be counted by AWS. Nothing is counted here."""
+
+    type = "AWS::CDK::Metadata"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        return work.name, {}
 
     async def update(self, work: Work) -> Params:
         return {}

@@ -21,6 +21,7 @@ from portside.cloud.services.cloudformation.resources import (
     iam,
     logs,
     messages,
+    network,
     s3,
 )
 from portside.cloud.services.cloudformation.resources.handler import Handler
@@ -39,6 +40,15 @@ _TYPES: tuple[type[Handler], ...] = (
     ec2.SecurityGroupIngress,
     ec2.SecurityGroupEgress,
     ec2.LaunchTemplate,
+    network.Vpc,
+    network.Subnet,
+    network.InternetGateway,
+    network.GatewayAttachment,
+    network.RouteTable,
+    network.Route,
+    network.SubnetRouteTableAssociation,
+    network.ElasticIp,
+    network.NatGateway,
     autoscaling.AutoScalingGroup,
     autoscaling.LaunchConfiguration,
     autoscaling.ScalingPolicy,
@@ -53,6 +63,7 @@ _TYPES: tuple[type[Handler], ...] = (
     messages.Parameter,
     messages.Topic,
     messages.WaitConditionHandle,
+    messages.CdkMetadata,
 )
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
 

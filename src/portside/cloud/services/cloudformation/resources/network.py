@@ -1,0 +1,298 @@
+"""The network types of EC2: VPC, Subnet, gateways, routes and addresses.
+
+None of them has a name of its own; after a crash a new one is told by the automatic tags of the stack, among
+those that were not there before the call.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work, is_missing
+from portside.cloud.services.cloudformation.resources.shapes import request
+
+_STACK = "aws:cloudformation:stack-id"
+_LOGICAL = "aws:cloudformation:logical-id"
+
+
+class _Tagged(Handler):
+    """A type that is created by one call with tags. `noun` is EC2's (`vpc`), `thing` the member that holds it
+    (`Vpc`) and `key` its identifier (`VpcId`)."""
+
+    tagged = True
+    noun: ClassVar[str]
+    thing: ClassVar[str]
+    key: ClassVar[str]
+    plural: ClassVar[str]
+    creates: ClassVar[str]
+    describes: ClassVar[str]
+    deletes: ClassVar[str]
+
+    async def _ours(self, work: Work) -> list[str]:
+        filters = [
+            {"Name": f"tag:{_STACK}", "Values": [work.stack_id]},
+            {"Name": f"tag:{_LOGICAL}", "Values": [work.logical_id]},
+        ]
+        filter_name = "Filter" if self.describes == "DescribeNatGateways" else "Filters"
+        found = await work.call("ec2", self.describes, {filter_name: filters})
+        return [str(each[self.key]) for each in found.get(self.plural, []) if each.get("State") != "deleted"]
+
+    async def baseline(self, work: Work) -> Params:
+        return {} if work.physical_id else {"known": await self._ours(work)}
+
+    async def find(self, work: Work) -> str | None:
+        if "known" not in work.state:
+            return None
+        fresh = [each for each in await self._ours(work) if each not in work.state["known"]]
+        return fresh[0] if fresh else None
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        params = request("ec2", self.creates, {k: v for k, v in work.properties.items() if k != "Tags"})
+        params["TagSpecifications"] = [{"ResourceType": self.noun, "Tags": work.tag_list()}]
+        made = await work.call("ec2", self.creates, params)
+        thing = made[self.thing] if self.thing else made
+        return str(thing[self.key]), {}
+
+    async def _describe(self, work: Work) -> Params:
+        found = await work.call("ec2", self.describes, {f"{self.key}s": [work.physical_id]})
+        if not found.get(self.plural):
+            raise Failure(f"The {self.noun} '{work.physical_id}' does not exist", "NotFound")
+        thing: Params = found[self.plural][0]
+        return thing
+
+    async def update(self, work: Work) -> Params:
+        await self.configure(work)
+        await work.call("ec2", "CreateTags", {"Resources": [work.physical_id], "Tags": work.tag_list()})
+        wanted = work.all_tags()
+        stale = [{"Key": each["Key"]} for each in work.old.get("Tags") or [] if each["Key"] not in wanted]
+        if stale:
+            await work.call("ec2", "DeleteTags", {"Resources": [work.physical_id], "Tags": stale})
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {self.key: work.physical_id}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("ec2", self.deletes, {self.key: work.physical_id})
+
+
+class Vpc(_Tagged):
+    type = "AWS::EC2::VPC"
+    noun, thing, key, plural = "vpc", "Vpc", "VpcId", "Vpcs"
+    creates, describes, deletes = "CreateVpc", "DescribeVpcs", "DeleteVpc"
+
+    async def configure(self, work: Work) -> None:
+        for name, default in (("EnableDnsSupport", True), ("EnableDnsHostnames", False)):
+            value = bool(work.properties.get(name, default))
+            if value != default or name in work.old:
+                params = {"VpcId": work.physical_id, name: {"Value": value}}
+                await work.call("ec2", "ModifyVpcAttribute", params)
+
+    async def read(self, work: Work) -> Params:
+        filters = [{"Name": "vpc-id", "Values": [work.physical_id]}]
+        groups = await work.call(
+            "ec2",
+            "DescribeSecurityGroups",
+            {"Filters": [*filters, {"Name": "group-name", "Values": ["default"]}]},
+        )
+        acls = await work.call("ec2", "DescribeNetworkAcls", {"Filters": filters})
+        default = [each["NetworkAclId"] for each in acls.get("NetworkAcls", []) if each.get("IsDefault")]
+        vpc = await self._describe(work)
+        return {
+            "VpcId": work.physical_id,
+            "CidrBlock": vpc.get("CidrBlock"),
+            "CidrBlockAssociations": [each["AssociationId"] for each in vpc.get("CidrBlockAssociationSet", [])],
+            "DefaultSecurityGroup": next((each["GroupId"] for each in groups.get("SecurityGroups", [])), ""),
+            "DefaultNetworkAcl": default[0] if default else "",
+            "Ipv6CidrBlocks": [],
+        }
+
+
+class Subnet(_Tagged):
+    type = "AWS::EC2::Subnet"
+    noun, thing, key, plural = "subnet", "Subnet", "SubnetId", "Subnets"
+    creates, describes, deletes = "CreateSubnet", "DescribeSubnets", "DeleteSubnet"
+    attributes = frozenset({"AvailabilityZone", "VpcId", "CidrBlock"})
+
+    async def configure(self, work: Work) -> None:
+        public = bool(work.properties.get("MapPublicIpOnLaunch", False))
+        if public != bool(work.old.get("MapPublicIpOnLaunch", False)):
+            params = {"SubnetId": work.physical_id, "MapPublicIpOnLaunch": {"Value": public}}
+            await work.call("ec2", "ModifySubnetAttribute", params)
+
+    async def read(self, work: Work) -> Params:
+        found = await self._describe(work)
+        return {
+            "SubnetId": work.physical_id,
+            "AvailabilityZone": found.get("AvailabilityZone"),
+            "VpcId": found.get("VpcId"),
+            "CidrBlock": found.get("CidrBlock"),
+            "Ipv6CidrBlocks": [],
+        }
+
+
+class InternetGateway(_Tagged):
+    type = "AWS::EC2::InternetGateway"
+    noun, thing, key, plural = "internet-gateway", "InternetGateway", "InternetGatewayId", "InternetGateways"
+    creates, describes, deletes = "CreateInternetGateway", "DescribeInternetGateways", "DeleteInternetGateway"
+
+
+class RouteTable(_Tagged):
+    type = "AWS::EC2::RouteTable"
+    noun, thing, key, plural = "route-table", "RouteTable", "RouteTableId", "RouteTables"
+    creates, describes, deletes = "CreateRouteTable", "DescribeRouteTables", "DeleteRouteTable"
+
+
+class NatGateway(_Tagged):
+    type = "AWS::EC2::NatGateway"
+    noun, thing, key, plural = "natgateway", "NatGateway", "NatGatewayId", "NatGateways"
+    creates, describes, deletes = "CreateNatGateway", "DescribeNatGateways", "DeleteNatGateway"
+
+    async def settled(self, work: Work) -> bool:
+        found = await self._describe(work)
+        if found.get("State") == "failed":
+            raise Failure(f"NatGateway {work.physical_id} is in state failed", "NotStabilized")
+        return bool(found.get("State") == "available")
+
+    async def gone(self, work: Work) -> bool:
+        try:
+            return bool((await self._describe(work)).get("State") == "deleted")
+        except Failure:
+            return True
+        except AwsError as error:
+            if is_missing(error):
+                return True
+            raise
+
+
+class ElasticIp(_Tagged):
+    """Its physical id is the address; the allocation is an attribute."""
+
+    type = "AWS::EC2::EIP"
+    noun, thing, key, plural = "elastic-ip", "", "PublicIp", "Addresses"
+    creates, describes, deletes = "AllocateAddress", "DescribeAddresses", "ReleaseAddress"
+
+    async def configure(self, work: Work) -> None:
+        instance = work.properties.get("InstanceId")
+        if instance and instance != work.old.get("InstanceId"):
+            allocation = (await self.read(work))["AllocationId"]
+            await work.call("ec2", "AssociateAddress", {"AllocationId": allocation, "InstanceId": instance})
+
+    async def update(self, work: Work) -> Params:
+        await self.configure(work)
+        allocation = (await self.read(work))["AllocationId"]
+        await work.call("ec2", "CreateTags", {"Resources": [allocation], "Tags": work.tag_list()})
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        found = await self._describe(work)
+        return {"PublicIp": work.physical_id, "AllocationId": found.get("AllocationId")}
+
+    async def delete(self, work: Work) -> None:
+        try:
+            allocation = (await self.read(work))["AllocationId"]
+        except Failure:
+            return
+        await work.call("ec2", "ReleaseAddress", {"AllocationId": allocation})
+
+
+class GatewayAttachment(Handler):
+    type = "AWS::EC2::VPCGatewayAttachment"
+
+    async def find(self, work: Work) -> str | None:
+        gateway = work.properties.get("InternetGatewayId")
+        if not gateway:
+            raise Failure("portside's local cloud attaches internet gateways only.", "InvalidRequest")
+        found = await work.call("ec2", "DescribeInternetGateways", {"InternetGatewayIds": [gateway]})
+        for each in found.get("InternetGateways", []):
+            if any(a.get("VpcId") == work.properties["VpcId"] for a in each.get("Attachments", [])):
+                return f"IGW|{work.properties['VpcId']}"
+        return None
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        await work.call("ec2", "AttachInternetGateway", self._both(work))
+        return f"IGW|{work.properties['VpcId']}", {}
+
+    def _both(self, work: Work) -> Params:
+        return {key: work.properties[key] for key in ("InternetGatewayId", "VpcId")}
+
+    async def update(self, work: Work) -> Params:
+        if work.old.get("InternetGatewayId") != work.properties.get("InternetGatewayId"):
+            before = {"InternetGatewayId": work.old["InternetGatewayId"], "VpcId": work.properties["VpcId"]}
+            try:
+                await work.call("ec2", "DetachInternetGateway", before)
+            except AwsError as error:
+                if error.code != "Gateway.NotAttached":
+                    raise
+            if await self.find(work) is None:
+                await work.call("ec2", "AttachInternetGateway", self._both(work))
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {"AttachmentType": "IGW"}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("ec2", "DetachInternetGateway", self._both(work))
+
+    def missing(self, error: AwsError) -> bool:
+        return error.code == "Gateway.NotAttached" or super().missing(error)
+
+
+_DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
+
+
+class Route(Handler):
+    type = "AWS::EC2::Route"
+
+    def _destination(self, work: Work) -> Params:
+        found = {key: work.properties[key] for key in _DESTINATIONS if key in work.properties}
+        return {"RouteTableId": work.properties["RouteTableId"]} | found
+
+    async def find(self, work: Work) -> str | None:
+        wanted = self._destination(work)
+        table = wanted.pop("RouteTableId")
+        found = await work.call("ec2", "DescribeRouteTables", {"RouteTableIds": [table]})
+        for each in found["RouteTables"][0].get("Routes", []):
+            if all(each.get(key) == value for key, value in wanted.items()):
+                return "|".join([table, *wanted.values()])
+        return None
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        await work.call("ec2", "CreateRoute", request("ec2", "CreateRoute", work.properties))
+        wanted = self._destination(work)
+        return "|".join(wanted.values()), {}
+
+    async def update(self, work: Work) -> Params:
+        await work.call("ec2", "ReplaceRoute", request("ec2", "ReplaceRoute", work.properties))
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {"CidrBlock": work.physical_id.rpartition("|")[2]}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("ec2", "DeleteRoute", self._destination(work))
+
+
+class SubnetRouteTableAssociation(Handler):
+    type = "AWS::EC2::SubnetRouteTableAssociation"
+
+    async def find(self, work: Work) -> str | None:
+        table, subnet = work.properties["RouteTableId"], work.properties["SubnetId"]
+        found = await work.call("ec2", "DescribeRouteTables", {"RouteTableIds": [table]})
+        for each in found["RouteTables"][0].get("Associations", []):
+            if each.get("SubnetId") == subnet:
+                return str(each["RouteTableAssociationId"])
+        return None
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        both = {key: work.properties[key] for key in ("RouteTableId", "SubnetId")}
+        made = await work.call("ec2", "AssociateRouteTable", both)
+        return str(made["AssociationId"]), {}
+
+    async def read(self, work: Work) -> Params:
+        return {"Id": work.physical_id}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("ec2", "DisassociateRouteTable", {"AssociationId": work.physical_id})

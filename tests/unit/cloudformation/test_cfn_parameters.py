@@ -1,0 +1,156 @@
+"""Parameters: types, constraints and their texts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller
+from portside.cloud.services.cloudformation import parameters, template
+from portside.cloud.services.cloudformation.records import Value
+from portside.testing.calls import ScriptedCalls
+
+CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+
+
+def parsed(**declared: Any) -> template.Template:
+    return template.parse(json.dumps({"Parameters": declared, "Resources": {"A": {"Type": "AWS::SNS::Topic"}}}))
+
+
+def given(**values: str) -> list[dict[str, Any]]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+
+
+def refused(declared: dict[str, Any], value: str) -> str:
+    with pytest.raises(AwsError) as caught:
+        parameters.choose(parsed(P=declared), given(P=value), None)
+    assert caught.value.code == "ValidationError"
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "message"),
+    [
+        ({"Type": "String", "AllowedValues": ["a", "b"]}, "c", "Parameter 'P' must be one of AllowedValues"),
+        ({"Type": "String", "AllowedPattern": "[a-z]+"}, "abc1", "Parameter 'P' must match pattern [a-z]+"),
+        (
+            {"Type": "String", "AllowedPattern": "[a-z]+", "ConstraintDescription": "letters only"},
+            "1",
+            "Parameter P failed to satisfy constraint: letters only",
+        ),
+        ({"Type": "String", "MinLength": 3}, "ab", "Parameter 'P' must contain at least 3 characters"),
+        ({"Type": "String", "MaxLength": "3"}, "abcd", "Parameter 'P' must contain at most 3 characters"),
+        ({"Type": "Number"}, "x", "Parameter 'P' must be a number."),
+        ({"Type": "Number", "MinValue": 2}, "1", "Parameter 'P' must be a number not less than 2"),
+        ({"Type": "Number", "MaxValue": 2}, "2.5", "Parameter 'P' must be a number not greater than 2"),
+        ({"Type": "List<Number>"}, "1,x", "Parameter 'P' must be a number."),
+        ({"Type": "CommaDelimitedList", "AllowedValues": ["a"]}, "a,b", "Parameter 'P' must be one of AllowedValues"),
+        (
+            {"Type": "AWS::EC2::VPC::Id"},
+            "vpc",
+            "Parameter validation failed: parameter value vpc for parameter name P does not exist",
+        ),
+        (
+            {"Type": "List<AWS::EC2::Subnet::Id>"},
+            "subnet-0123abcd,nonsense",
+            "Parameter validation failed: parameter value nonsense for parameter name P does not exist",
+        ),
+    ],
+)  # fmt: skip
+def test_constraints(declared: dict[str, Any], value: str, message: str) -> None:
+    assert refused(declared, value) == message
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "ref"),
+    [
+        ({"Type": "String"}, "x", "x"),
+        ({"Type": "Number"}, "7", "7"),
+        ({"Type": "CommaDelimitedList"}, " a, b ,,c", ["a", "b", "", "c"]),
+        ({"Type": "List<Number>"}, "1,2", ["1", "2"]),
+        ({"Type": "AWS::EC2::VPC::Id"}, "vpc-0123abcd", "vpc-0123abcd"),
+        ({"Type": "List<AWS::EC2::Subnet::Id>"}, "subnet-0123abcd", ["subnet-0123abcd"]),
+    ],
+)
+def test_what_ref_yields(declared: dict[str, Any], value: str, ref: Any) -> None:
+    found = parsed(P=declared)
+    chosen = parameters.choose(found, given(P=value), None)
+    assert parameters.values(found, tuple(Value(k, v) for k, v in chosen.items())) == {"P": ref}
+
+
+def test_missing_and_unknown_ones_are_named() -> None:
+    found = parsed(P={"Type": "String"}, Q={"Type": "String"}, R={"Type": "String", "Default": "r"})
+    with pytest.raises(AwsError, match=r"Parameters: \[P, Q\] must have values"):
+        parameters.choose(found, [], None)
+    with pytest.raises(AwsError, match=r"Parameters: \[X\] do not exist in the template"):
+        parameters.choose(found, given(P="1", Q="2", X="3"), None)
+    ssm = parsed(P={"Type": "AWS::SSM::Parameter::Value<String>"})
+    with pytest.raises(AwsError, match="Parameter P should either have input value or default value"):
+        parameters.choose(ssm, [], None)
+
+
+def test_defaults_of_numbers_and_booleans_are_text() -> None:
+    found = parsed(P={"Type": "Number", "Default": 3}, Q={"Type": "String", "Default": True})
+    assert parameters.choose(found, [], None) == {"P": "3", "Q": "true"}
+
+
+def test_previous_values() -> None:
+    found = parsed(P={"Type": "String"})
+    use = [{"ParameterKey": "P", "UsePreviousValue": True}]
+    assert parameters.choose(found, use, (Value("P", "old"),)) == {"P": "old"}
+    with pytest.raises(AwsError, match="not in the previous template"):
+        parameters.choose(found, use, ())
+    with pytest.raises(AwsError, match="not in the previous template"):
+        parameters.choose(found, use, None)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"Default": "x"}, "Template format error: Every Parameters object must contain a Type member."),
+        ({"Type": "Text"}, "Template format error: Unrecognized parameter type: Text"),
+        (
+            {"Type": "List<AWS::SSM::Parameter::Value<String>>"},
+            "Template format error: Unrecognized parameter type: List<AWS::SSM::Parameter::Value<String>>",
+        ),
+        ({"Type": "String", "Foo": 1}, "Invalid template parameter property 'Foo'"),
+    ],
+)
+def test_declarations(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        parameters.check_declarations(parsed(P=declared))
+    assert caught.value.message == message
+
+
+async def test_ssm_parameters_are_fetched() -> None:
+    stored = {
+        "/ami": {"Type": "String", "Value": "ami-0123abcd"},
+        "/subnets": {"Type": "StringList", "Value": "a, b"},
+        "/secret": {"Type": "SecureString", "Value": "x"},
+    }
+
+    def get(params: dict[str, Any]) -> dict[str, Any]:
+        if params["Name"] not in stored:
+            raise AwsError("ParameterNotFound", "")
+        return {"Parameter": stored[params["Name"]]}
+
+    calls = ScriptedCalls({("ssm", "GetParameter"): get})
+    found = parsed(
+        Image={"Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"},
+        Subnets={"Type": "AWS::SSM::Parameter::Value<List<String>>"},
+        Key={"Type": "AWS::SSM::Parameter::Name"},
+    )
+    chosen = {"Image": "/ami", "Subnets": "/subnets", "Key": "/ami"}
+    values = await parameters.resolve(found, chosen, calls, CALLER)
+    assert values == (
+        Value("Image", "/ami", "ami-0123abcd"),
+        Value("Subnets", "/subnets", "a, b"),
+        Value("Key", "/ami"),
+    )
+    assert parameters.values(found, values) == {"Image": "ami-0123abcd", "Subnets": ["a", "b"], "Key": "/ami"}
+    for key, message in (("/none", "Unable to fetch parameters"), ("/secret", "have types not supported")):
+        with pytest.raises(AwsError, match=message):
+            await parameters.resolve(found, {"Image": key}, calls, CALLER)
