@@ -259,16 +259,22 @@ async def test_where_no_engine_listens(tmp_path: Path, cloud_id: str) -> None:
 async def test_an_engine_that_hangs_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portside.cloud.machine.docker.QUICK", 0.3)
 
+    ended = asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
     server = await asyncio.start_unix_server(silent, tmp_path / "hangs.sock")
     engine = DockerEngine(f"unix://{tmp_path}/hangs.sock", quiet_log())
     with pytest.raises(Unavailable):
         await engine.inspect("x")
     await engine.close()
+    await ended.wait()
     server.close()
+    await server.wait_closed()
 
 
 @dataclass(frozen=True)
