@@ -101,6 +101,30 @@ async def test_containers_without_a_task_are_removed(tmp_path: Path) -> None:
         assert len(left) == 2
 
 
+async def test_remove_all_carries_the_last_words_over(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        await world.register(logConfiguration=LOGS)
+        await world.create_service()
+        await world.until_steady()
+        await world.ecs.__aexit__(None, None, None)
+        world.engine.print(world.engine.running[0].id, "last words")
+        await world.ecs.remove_all()
+        found = await world.call("FilterLogEvents", {"logGroupName": "web"}, service="logs")
+        assert [event["message"] for event in found["events"]] == ["last words"]
+
+
+async def test_a_cluster_can_be_deleted_right_after_its_instances(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        await world.register()
+        await world.create_service()
+        await world.until_steady()
+        await world.call("DeleteService", {"service": "web", "force": True})
+        await world.until(lambda: world.service()["status"] == "INACTIVE")
+        world.ec2.instances.clear()  # and nobody has told
+        answer = await world.call("DeleteCluster", {"cluster": "default"})
+        assert answer["cluster"]["status"] == "INACTIVE"
+
+
 async def test_remove_all_leaves_no_container_and_says_why(tmp_path: Path) -> None:
     clock = VirtualClock()
     engine = FakeEngine(clock, {"app": RUNS})

@@ -7,13 +7,12 @@ The operations themselves are with their nouns: `clusters.py` (and container ins
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
 from portside.cloud.services.ecs import errors, names, store
+from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
 from portside.cloud.services.ecs.records import MIGRATIONS
@@ -33,8 +32,6 @@ _SETTINGS = {
 
 
 class EcsApi:
-    """`made(region, cluster)` is called when a cluster exists that did not before."""
-
     def __init__(
         self,
         *,
@@ -43,12 +40,12 @@ class EcsApi:
         clock: Clock,
         calls: Calls,
         wakes: Wakes,
-        made: Callable[[str, str], None],
+        capacity: CapacityLoop,
     ) -> None:
         database.migrate("ecs", MIGRATIONS)
         self._database = database
         self._nouns = (
-            ClusterApi(database, clock, wakes, made),
+            ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
             ServiceApi(database, ids, clock, calls, wakes),
             TaskApi(database, ids, clock, wakes),

@@ -73,7 +73,7 @@ class Ecs:
             clock=clock,
             calls=calls,
             wakes=wakes,
-            made=self.capacity.cluster_made,
+            capacity=self.capacity,
         )
         self.services = ServiceLoop(
             database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes
@@ -137,6 +137,13 @@ class Ecs:
         found = await self._engine.containers({CLOUD_LABEL: self._cloud})
         running = [state.id for state in found if state.phase is Phase.RUNNING]
         await asyncio.gather(*(self._engine.stop(each, STOP_GRACE) for each in running))
+        rest = [
+            container.arn
+            for task in store.live_tasks(self._database)
+            for container in store.containers_of(self._database, task.arn)
+            if container.engine_id and not container.logged
+        ]
+        await asyncio.gather(*(self.logs.finish(arn) for arn in rest))
         for state in found:
             await self._engine.remove(state.id)
         now = self._clock.now()

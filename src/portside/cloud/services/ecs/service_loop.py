@@ -201,7 +201,9 @@ class _Turn:
             finished_at=self._now,
         )
         self._announce(announcements.failed(self._service.name, primary.id))
-        target = self._rollback_target(primary) if breaker.rollback else None
+        # A rollback that fails as well is not rolled back: that would never end.
+        may = breaker.rollback and not primary.rollback_of
+        target = self._rollback_target(primary) if may else None
         if target is None:
             store.deployments.save(self._tx, failed)
             return
