@@ -1,8 +1,8 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `tasks.py`. Tags and account settings are here. What follows from a call is done by the loops, which
-`orchestrator.py` builds.
+`services.py`, `deployments.py`, `tasks.py`. Tags and account settings are here. What follows from a call is done
+by the loops, which `orchestrator.py` builds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from portside.cloud.services.ecs import errors, names, store
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
+from portside.cloud.services.ecs.deployments import DeploymentApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
 from portside.cloud.services.ecs.tasks import TaskApi
@@ -48,6 +49,7 @@ class EcsApi:
             ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
             ServiceApi(database, ids, clock, calls, wakes),
+            DeploymentApi(database),
             TaskApi(database, ids, clock, wakes),
             self,
         )

@@ -220,6 +220,7 @@ class _Turn:
             updated_at=self._now,
             public_id=self._ids.alnum(21),
             rollback_of=primary.id,
+            previous=primary.id,
             images=target.images,
             spec=target.spec,
         )
