@@ -13,7 +13,7 @@ from portside.cloud.services.ecs import errors, names, rollout, store, views
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import Deployment, DeploymentStatus, Rollout, Service
-from portside.cloud.services.ecs.service_loop import breaker_of
+from portside.cloud.services.ecs.service_turn import breaker_of
 
 MOST = 20
 _ROLLBACK = {

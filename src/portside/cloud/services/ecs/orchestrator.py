@@ -26,7 +26,8 @@ from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.log_loop import LogLoop
 from portside.cloud.services.ecs.records import ContainerStatus, StopCode, TaskStatus
 from portside.cloud.services.ecs.service_loop import ServiceLoop
-from portside.cloud.services.ecs.task_loop import CLOUD_LABEL, TaskLoop, halted
+from portside.cloud.services.ecs.starter import CLOUD_LABEL
+from portside.cloud.services.ecs.task_loop import TaskLoop, halted
 from portside.cloud.services.ecs.wakes import Wakes
 
 STOP_GRACE = 5
@@ -133,7 +134,7 @@ class Ecs:
         EngineError when the engine does not answer.
         """
         for task in store.live_tasks(self._database):
-            await self.tasks.take_back_targets(task)
+            await self.tasks.targets.take_back(task)
         found = await self._engine.containers({CLOUD_LABEL: self._cloud})
         running = [state.id for state in found if state.phase is Phase.RUNNING]
         await asyncio.gather(*(self._engine.stop(each, STOP_GRACE) for each in running))
