@@ -1,13 +1,14 @@
 """The load balancers' data plane, as the services see it.
 
 Owns the vocabulary: a `Snapshot` is everything the proxy should do, as one plain value; applying the same
-snapshot twice changes nothing. `envoy.py` turns it into Envoy's configuration; `portside.testing.proxy` is
-the fake.
+snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configuration `envoy_config.py` writes;
+`portside.testing.proxy` is the fake.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -21,23 +22,28 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A target group's endpoints that should get requests."""
+    """A target group's endpoints that should get requests. `slow_start` is the time, in seconds, in which a new
+    endpoint comes to its full share. Names are made of letters, digits, `-` and `_`."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
     idle_timeout: float = 60.0
     least_request: bool = False
+    slow_start: float = 0.0
+    http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Requests go to the clusters by weight. None of them has endpoints: 503."""
+    """Requests go to the clusters by weight. No weight at all, or no endpoints in the chosen cluster: 503."""
 
     clusters: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
+    """What is None stays as it was. `path` may hold `#{path}`, the former path without its first slash."""
+
     status: int
     protocol: str | None = None
     host: str | None = None
@@ -74,6 +80,14 @@ class Route:
     action: Action
 
 
+class ForwardedFor(StrEnum):
+    """What happens to X-Forwarded-For on the way to a target."""
+
+    APPEND = "append"
+    PRESERVE = "preserve"
+    REMOVE = "remove"
+
+
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
     """The routes of one load balancer's listener, in order; `domains` are the host names that lead here,
@@ -84,12 +98,13 @@ class VirtualHost:
     routes: tuple[Route, ...]
     idle_timeout: float = 60.0
     client_keep_alive: float = 3600.0
+    forwarded_for: ForwardedFor = ForwardedFor.APPEND
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket, and who is told apart on it by host name. `listen_port` is the port that clients see in
-    X-Forwarded-Port."""
+    """A socket, and who is told apart on it by host name. Where no host is `*`, a request for a name that is
+    not there gets a 404 that lists the names."""
 
     address: str
     port: int
@@ -103,7 +118,7 @@ class Snapshot:
 
 
 class ProxyError(Exception):
-    """The proxy did not take the snapshot; the former one stays in force. `reason` says why."""
+    """The proxy did not take all of the snapshot. What it could take is served; `reason` says what is not."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -114,7 +129,11 @@ class Proxy(Protocol):
     """Serves traffic by the newest snapshot that it took."""
 
     async def apply(self, snapshot: Snapshot) -> None:
-        """Returns when the proxy serves by this snapshot; raises ProxyError when it refuses it."""
+        """Returns when the proxy serves by this snapshot; raises ProxyError when a part of it is not served."""
+        ...
+
+    async def obstacle(self, address: str, port: int) -> str | None:
+        """Why the proxy could not listen there; None when it could, or does already."""
         ...
 
     async def stop(self) -> None: ...
