@@ -277,6 +277,86 @@ async def test_an_engine_that_hangs_is_unavailable(tmp_path: Path, monkeypatch: 
     await server.wait_closed()
 
 
+class Cable:
+    """A socket in front of the engine's own that can be unplugged: open connections break, new ones are refused."""
+
+    def __init__(self, path: Path, host: str) -> None:
+        self.path = path
+        self._target = host.removeprefix("unix://")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def plug(self) -> None:
+        self._server = await asyncio.start_unix_server(self._connect, self.path)
+
+    async def unplug(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        inner_reader, inner_writer = await asyncio.open_unix_connection(self._target)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while piece := await source.read(65536):
+                sink.write(piece)
+                await sink.drain()
+            if sink.can_write_eof():
+                sink.write_eof()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pump(reader, inner_writer))
+                group.create_task(pump(inner_reader, writer))
+        except* (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            for each in (writer, inner_writer):
+                each.close()
+                await asyncio.gather(each.wait_closed(), return_exceptions=True)
+
+
+async def test_an_engine_that_comes_back_finds_everything_in_place(
+    host: str, docker: DockerEngine, tmp_path: Path, cloud_id: str, busybox: str
+) -> None:
+    cable = Cable(tmp_path / "cable.sock", host)
+    await cable.plug()
+    engine = DockerEngine(f"unix://{cable.path}", quiet_log())
+    async with life(tmp_path, engine, cloud_id) as world:
+        loop = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.02; done"
+        await world.register(image=busybox, **{**WEB, "command": ["sh", "-c", loop]})
+        await world.create_service(count=2)
+        await until(world.steady)
+        kept, killed = (task["taskArn"] for task in world.running())
+        await cable.unplug()
+        victim = next(t for t in world.running() if t["taskArn"] == killed)["containers"][0]["runtimeId"]
+        await docker.stop(victim, 0)  # while the cloud cannot see it
+        await until(lambda: not world.database.read("SELECT 1 FROM ecs_instance WHERE connected = 1"))
+        assert [task["taskArn"] for task in world.running()] == [kept, killed], "what is not seen does not change"
+        await cable.plug()
+        await until(lambda: killed not in [t["taskArn"] for t in world.tasks()])
+        await until(lambda: len(world.running()) == 2)
+        assert kept in [task["taskArn"] for task in world.running()]
+        await asyncio.sleep(2.5)
+        streams = (await world.call("DescribeLogStreams", {"logGroupName": "web"}, service="logs"))["logStreams"]
+        assert len(streams) == 3
+        for stream in streams:
+            where = {"logGroupName": "web", "logStreamName": stream["logStreamName"], "startFromHead": True}
+            events = (await world.call("GetLogEvents", where, service="logs"))["events"]
+            assert [e["message"] for e in events] == [f"line {n}" for n in range(1, len(events) + 1)]
+        await world.ecs.__aexit__(None, None, None)
+        await world.ecs.remove_all()
+    await engine.close()
+    await cable.unplug()
+
+
 @dataclass(frozen=True)
 class Stored:
     digest: str
