@@ -55,8 +55,9 @@ class Targets:
         records = {each.name: each for each in store.containers_of(self._database, task.arn)}
         try:
             await self.deregister(task, tuple(each["targetGroupArn"] for each in task.balancers), records)
-        except AwsError as error:
-            self._log.warning("targets stay registered", task=task.arn, reason=error.message)
+        except Exception as error:
+            # Whatever the load balancers say while everything ends: the containers must go.
+            self._log.warning("targets stay registered", task=task.arn, error=repr(error))
 
     async def draining(self, task: Task, groups: tuple[str, ...], records: Records) -> bool:
         """Is one of the targets still draining?"""
