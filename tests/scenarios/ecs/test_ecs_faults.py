@@ -223,6 +223,39 @@ async def test_killed_after_any_commit_of_a_rolling_update(
     await engine.close()
 
 
+@pytest.mark.parametrize("commits", range(1, 36, 2))
+async def test_killed_after_any_commit_of_a_deletion(
+    tmp_path: Path, commits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": RUNS})
+    monkeypatch.setattr("worlds.ecs.Database", Mortal)
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
+        await world.register(portMappings=[{"containerPort": 3000}])
+        group = world.balancer.group()
+        balancer = {"targetGroupArn": group, "containerName": "app", "containerPort": 3000}
+        await world.create_service(count=2, loadBalancers=[balancer])
+        await world.until_steady()
+        balancers = world.balancer
+        await world.call("DeleteService", {"service": "web", "force": True})
+        database = world.database
+        assert isinstance(database, Mortal)
+        database.left = commits
+        severed: Any = Severed(engine, database)
+        for part in (world.ecs.tasks, world.ecs.engine, world.ecs.logs):
+            part._engine = severed
+        await clock.advance(100)
+        database.left = None if not database.dead else 0
+    async with virtual_world(tmp_path, engine=engine, clock=clock, balancer=balancers) as world:
+        await world.until(lambda: world.service()["status"] == "INACTIVE", limit=120)
+        await clock.advance(30)
+        assert engine.states == []
+        assert balancers.groups == {group: {}}
+        assert world.tasks() == []
+        assert all(task["lastStatus"] == "STOPPED" for task in world.tasks("STOPPED"))
+    await engine.close()
+
+
 async def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
     async with virtual_world(tmp_path) as world:
         await world.register()
