@@ -164,13 +164,22 @@ class FakeBalancer:
 class World:
     """`await world.call("RunTask", {...})`; `world.clock`, `world.engine`, `world.ec2`, `world.balancer`."""
 
-    def __init__(self, path: Path, clock: Clock, engine: Engine, pace: Pace, cloud: str = CLOUD) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        engine: Engine,
+        pace: Pace,
+        cloud: str = CLOUD,
+        registry: Any = None,
+        balancer: FakeBalancer | None = None,
+    ) -> None:
         self.database = Database(path)
         self.clock = clock
         self.engine = engine
         self.calls = ScriptedCalls()
         self.ec2 = FakeEc2()
-        self.balancer = FakeBalancer()
+        self.balancer = balancer or FakeBalancer()
         ids = Ids()
         log = quiet_log()
         self.logs = LogsApi(database=self.database, ids=ids, clock=clock, log=log)
@@ -193,7 +202,7 @@ class World:
             calls=self.calls,
             log=log,
             engine=engine,
-            images=EngineImages(engine, NoRegistry(), ACCOUNT),
+            images=EngineImages(engine, registry or NoRegistry(), ACCOUNT),
             addresses=Addresses(self.database, cloud, many=True),
             cloud=cloud,
             account=ACCOUNT,
@@ -282,12 +291,16 @@ async def virtual_world(
     clock: VirtualClock | None = None,
     instances: int = 1,
     pace: Pace | None = None,
+    registry: Any = None,
+    balancer: FakeBalancer | None = None,
     **programs: Program,
 ) -> AsyncIterator[VirtualWorld]:
     """Runs until the block ends. Give the same path, clock and engine again for a restart."""
     time = clock or VirtualClock()
     fake = engine or FakeEngine(time, {"app": RUNS, **programs})
-    world = VirtualWorld(path / "state.db", time, fake, pace or Pace(1.0, 0.0))
+    world = VirtualWorld(
+        path / "state.db", time, fake, pace or Pace(1.0, 0.0), registry=registry, balancer=balancer
+    )
     for number in range(1, instances + 1):
         world.ec2.launch(number, zone="abc"[(number - 1) % 3])
     if instances and not world.database.read("SELECT 1 FROM ecs_cluster"):

@@ -101,6 +101,30 @@ async def test_containers_without_a_task_are_removed(tmp_path: Path) -> None:
         assert len(left) == 2
 
 
+async def test_remove_all_carries_the_last_words_over(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        await world.register(logConfiguration=LOGS)
+        await world.create_service()
+        await world.until_steady()
+        await world.ecs.__aexit__(None, None, None)
+        world.engine.print(world.engine.running[0].id, "last words")
+        await world.ecs.remove_all()
+        found = await world.call("FilterLogEvents", {"logGroupName": "web"}, service="logs")
+        assert [event["message"] for event in found["events"]] == ["last words"]
+
+
+async def test_a_cluster_can_be_deleted_right_after_its_instances(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        await world.register()
+        await world.create_service()
+        await world.until_steady()
+        await world.call("DeleteService", {"service": "web", "force": True})
+        await world.until(lambda: world.service()["status"] == "INACTIVE")
+        world.ec2.instances.clear()  # and nobody has told
+        answer = await world.call("DeleteCluster", {"cluster": "default"})
+        assert answer["cluster"]["status"] == "INACTIVE"
+
+
 async def test_remove_all_leaves_no_container_and_says_why(tmp_path: Path) -> None:
     clock = VirtualClock()
     engine = FakeEngine(clock, {"app": RUNS})
@@ -196,6 +220,39 @@ async def test_killed_after_any_commit_of_a_rolling_update(
         assert {each["logStreamName"].rpartition("/")[2] for each in hellos} >= {
             task["taskArn"].rpartition("/")[2] for task in running
         }
+    await engine.close()
+
+
+@pytest.mark.parametrize("commits", range(1, 36, 2))
+async def test_killed_after_any_commit_of_a_deletion(
+    tmp_path: Path, commits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": RUNS})
+    monkeypatch.setattr("worlds.ecs.Database", Mortal)
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
+        await world.register(portMappings=[{"containerPort": 3000}])
+        group = world.balancer.group()
+        balancer = {"targetGroupArn": group, "containerName": "app", "containerPort": 3000}
+        await world.create_service(count=2, loadBalancers=[balancer])
+        await world.until_steady()
+        balancers = world.balancer
+        await world.call("DeleteService", {"service": "web", "force": True})
+        database = world.database
+        assert isinstance(database, Mortal)
+        database.left = commits
+        severed: Any = Severed(engine, database)
+        for part in (world.ecs.tasks, world.ecs.engine, world.ecs.logs):
+            part._engine = severed
+        await clock.advance(100)
+        database.left = None if not database.dead else 0
+    async with virtual_world(tmp_path, engine=engine, clock=clock, balancer=balancers) as world:
+        await world.until(lambda: world.service()["status"] == "INACTIVE", limit=120)
+        await clock.advance(30)
+        assert engine.states == []
+        assert balancers.groups == {group: {}}
+        assert world.tasks() == []
+        assert all(task["lastStatus"] == "STOPPED" for task in world.tasks("STOPPED"))
     await engine.close()
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from portside.cloud.kernel.clock import FAST_PACE
+from portside.cloud.machine.engine import Health
 from portside.cloud.protocol.errors import AwsError
 from portside.testing.engine import EXITS, RUNS, Program
 from worlds.ecs import VirtualWorld, virtual_world
@@ -287,6 +289,33 @@ async def test_a_tag_is_resolved_once_per_deployment(tmp_path: Path) -> None:
         deployment = world.database.read("SELECT images FROM ecs_deployment")[0]["images"]
         assert deployment == '{"app":"app@sha256:digest-app"}'
         assert world.running()[0]["containers"][0]["imageDigest"] == "sha256:digest-app"
+
+
+async def test_an_unhealthy_container_is_replaced_after_the_grace_period(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path, sick=Program(healthy_after=None)) as world:
+        check = {"command": ["CMD-SHELL", "true"], "startPeriod": 20}
+        await world.register(healthCheck=check)
+        await world.create_service(healthCheckGracePeriodSeconds=60)
+        await world.until(lambda: len(world.running()) == 1)
+        started = world.clock.now()
+        world.engine.set_health(world.engine.running[0].id, Health.UNHEALTHY)
+        await world.until(lambda: bool(world.tasks("STOPPED")))
+        assert world.clock.now() - started >= 60, "the user's allowance"
+        assert world.tasks("STOPPED")[0]["stoppedReason"] == "Task failed container health checks"
+        await world.until_steady()
+        assert world.running()[0]["healthStatus"] == "HEALTHY"
+        spec = world.engine.created[-1].health_check
+        assert spec is not None
+        assert (spec.interval, spec.timeout, spec.retries, spec.start_period) == (30, 5, 3, 20)
+
+
+async def test_the_pace_shortens_waiting_but_no_allowance(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path, pace=FAST_PACE) as world:
+        await world.register()
+        start = world.clock.now()
+        await world.create_service()
+        await world.until_steady()
+        assert 4 <= world.clock.now() - start < 5, "40 seconds at a tenth"
 
 
 async def test_delete_drains_and_leaves_it_inactive(tmp_path: Path) -> None:

@@ -47,9 +47,13 @@ def test_the_cluster_that_user_data_names(text: str, cluster: str | None) -> Non
     assert userdata.cluster_named(text) == cluster
 
 
-def test_user_data_is_base64_and_may_be_zipped() -> None:
-    assert userdata.decode(base64.b64encode(b"echo").decode()) == "echo"
-    assert userdata.decode(base64.b64encode(gzip.compress(b"echo")).decode()) == "echo"
+def test_user_data_is_base64_and_may_be_zipped_or_encoded_twice() -> None:
+    script = b"#!/bin/bash\necho ECS_CLUSTER=a"
+    once = base64.b64encode(script)
+    assert userdata.decode(once.decode()) == script.decode()
+    assert userdata.decode(base64.encodebytes(once).decode()) == script.decode()
+    assert userdata.decode(base64.b64encode(gzip.compress(script)).decode()) == script.decode()
+    assert userdata.decode("") == ""
 
 
 def test_sizes_of_a_task() -> None:

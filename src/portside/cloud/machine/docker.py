@@ -38,8 +38,9 @@ LOAD = 600.0
 PULL = 1800.0
 
 MIB = 1024 * 1024
-# Container output is kept by the cloud; the engine's own copy only has to outlast an interruption.
-LOG_DRIVER = {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "3"}}
+# Container output is kept by the cloud; the engine's own copy only has to outlast an interruption. Docker 20.10
+# loses and repeats lines for followers when it rotates files, so there is a bound, but far out of the way.
+LOG_DRIVER = {"Type": "json-file", "Config": {"max-size": "1g", "max-file": "2"}}
 
 # What a cgroup set-up may be unable to do, and the words that engines then answer with.
 _RESOURCES = ("Memory", "MemoryReservation", "CpuShares")

@@ -79,7 +79,8 @@ class ContainerSpec:
     labels: Mapping[str, str]
     command: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    # May hold secrets, so it is never printed.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: tuple[PortBinding, ...] = ()
     cpu_shares: int | None = None
     memory: int | None = None

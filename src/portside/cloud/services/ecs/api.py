@@ -1,21 +1,21 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `tasks.py`. Tags and account settings are here. What follows from a call is done by the loops, which
-`orchestrator.py` builds.
+`services.py`, `deployments.py`, `tasks.py`. Tags and account settings are here. What follows from a call is done
+by the loops, which `orchestrator.py` builds.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
 from portside.cloud.services.ecs import errors, names, store
+from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
+from portside.cloud.services.ecs.deployments import DeploymentApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
 from portside.cloud.services.ecs.tasks import TaskApi
@@ -33,8 +33,6 @@ _SETTINGS = {
 
 
 class EcsApi:
-    """`made(region, cluster)` is called when a cluster exists that did not before."""
-
     def __init__(
         self,
         *,
@@ -43,14 +41,15 @@ class EcsApi:
         clock: Clock,
         calls: Calls,
         wakes: Wakes,
-        made: Callable[[str, str], None],
+        capacity: CapacityLoop,
     ) -> None:
         database.migrate("ecs", MIGRATIONS)
         self._database = database
         self._nouns = (
-            ClusterApi(database, clock, wakes, made),
+            ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
             ServiceApi(database, ids, clock, calls, wakes),
+            DeploymentApi(database),
             TaskApi(database, ids, clock, wakes),
             self,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
@@ -10,7 +10,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.ecs import errors, names, store, views
-from portside.cloud.services.ecs.capacity_loop import deregister
+from portside.cloud.services.ecs.capacity_loop import CapacityLoop, deregister
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -26,13 +26,11 @@ DESCRIBE_LIMIT = 100
 
 
 class ClusterApi:
-    """`made(region, name)` is called when a cluster exists that did not before."""
-
-    def __init__(self, database: Database, clock: Clock, wakes: Wakes, made: Callable[[str, str], None]) -> None:
+    def __init__(self, database: Database, clock: Clock, wakes: Wakes, capacity: CapacityLoop) -> None:
         self._database = database
         self._clock = clock
         self._wakes = wakes
-        self._made = made
+        self._capacity = capacity
 
     # Clusters
 
@@ -60,7 +58,7 @@ class ClusterApi:
                 present = Cluster(arn, caller.region, name, ClusterStatus.ACTIVE, self._clock.now(), spec)
                 store.clusters.save(tx, present)
                 store.set_tags(tx, arn, params.get("tags") or [])
-                tx.after_commit(lambda: self._made(caller.region, name))
+                tx.after_commit(lambda: self._capacity.cluster_made(caller.region, name))
         return {"cluster": views.cluster(self._database, present, ("TAGS", "CONFIGURATIONS"))}
 
     @operation("DescribeClusters")
@@ -103,14 +101,20 @@ class ClusterApi:
         return {"cluster": views.cluster(self._database, each, ("TAGS", "CONFIGURATIONS"))}
 
     @operation("DeleteCluster")
-    def delete_cluster(self, caller: Caller, params: Params) -> Params:
+    async def delete_cluster(self, caller: Caller, params: Params) -> Params:
+        each = active_cluster(self._database, caller, params.get("cluster"))
+        if store.instances_of(self._database, each.region, each.name):
+            # Those that have just been terminated must not stand in the way; if EC2 does not say, they do.
+            with contextlib.suppress(AwsError):
+                await self._capacity.turn(caller.region)
         with self._database.write() as tx:
             each = active_cluster(tx, caller, params.get("cluster"))
             if store.instances_of(tx, each.region, each.name):
                 raise _contains("ContainerInstances", "container instances are still registered")
             if store.services_of(tx, each.region, each.name):
                 raise _contains("Services", "services are still active")
-            if store.live_tasks_of_cluster(tx, each.region, each.name):
+            tasks = store.live_tasks_of_cluster(tx, each.region, each.name)
+            if any(task.desired is not TaskStatus.STOPPED for task in tasks):
                 raise _contains("Tasks", "tasks are still running")
             each = replace(each, status=ClusterStatus.INACTIVE)
             store.clusters.save(tx, each)

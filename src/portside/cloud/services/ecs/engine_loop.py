@@ -17,7 +17,7 @@ from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.machine.engine import ContainerState, Engine, EngineError, Phase, Unavailable
 from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.records import Container, ContainerStatus, InstanceStatus, TaskStatus
-from portside.cloud.services.ecs.task_loop import CLOUD_LABEL, CONTAINER_LABEL, TASK_LABEL
+from portside.cloud.services.ecs.starter import CLOUD_LABEL, CONTAINER_LABEL, TASK_LABEL
 from portside.cloud.services.ecs.wakes import Wakes
 
 RELIST = 15.0

@@ -31,6 +31,7 @@ BATCH_BYTES = 900_000
 EVENT_BYTES = 256 * 1024 - 26
 QUEUED_LINES = 20_000
 RETRY = 2.0
+FINISH_SECONDS = 5.0
 # The two output streams are stamped apart, so lines may come out of order by a little.
 DISORDER = 0.25
 
@@ -103,30 +104,45 @@ class LogLoop:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
 
+    async def finish(self, key: str) -> None:
+        """Carry over the rest of a stopped container's output, for the end of the whole cloud."""
+        follower = self._start(key)
+        if follower is None:
+            return
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await follower
+        except TimeoutError:
+            self._log.warning("output is lost: the logs did not take it in time", container=key)
+
     async def turn(self, key: str) -> TurnResult:
         """See to it that the container has a follower as long as there is something to follow."""
+        self._start(key)
+        return Done()
+
+    def _start(self, key: str) -> asyncio.Task[None] | None:
         follower = self._followers.get(key)
         if follower is not None and not follower.done():
-            return Done()
+            return follower
+        self._followers.pop(key, None)
         container = store.containers.get(self._database, key)
         started = (ContainerStatus.RUNNING, ContainerStatus.STOPPED, ContainerStatus.CREATED)
         if container is None or container.logged or not container.engine_id or container.status not in started:
-            self._followers.pop(key, None)
-            return Done()
+            return None
         task = store.tasks.get(self._database, container.task)
         definition = store.definitions.get(self._database, task.definition) if task is not None else None
         if task is None or definition is None or task.status is TaskStatus.STOPPED:
-            return Done()
+            return None
         logs = blueprints.read(definition.spec).container(container.name).logs
         if logs is None:
             self._finished(key)
-            return Done()
+            return None
         account = account_of(task.arn)
         caller = Caller(account, logs.region or task.region, f"arn:aws:iam::{account}:root")
-        self._followers[key] = asyncio.create_task(
+        follower = self._followers[key] = asyncio.create_task(
             self._follow(container, logs, caller), name=f"ecs-logs:{container.name}"
         )
-        return Done()
+        return follower
 
     async def _follow(self, container: Container, logs: AwsLogs, caller: Caller) -> None:
         try:

@@ -59,6 +59,13 @@ def family_and_revision(reference: str) -> tuple[str, int | None]:
     return family, int(revision) if colon and revision.isdigit() else None
 
 
+def service_role_caller(any_arn: str) -> Caller:
+    """Who calls other services on behalf of the task or service with this ARN: the service-linked role of ECS."""
+    account = account_of(any_arn)
+    role = f"arn:aws:iam::{account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+    return Caller(account, any_arn.split(":")[3], role)
+
+
 def kind_of(any_arn: str) -> str:
     """`service` of `arn:aws:ecs:...:service/...`."""
     return any_arn.split(":")[5].partition("/")[0] if any_arn.count(":") >= 5 else ""

@@ -26,7 +26,8 @@ from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.log_loop import LogLoop
 from portside.cloud.services.ecs.records import ContainerStatus, StopCode, TaskStatus
 from portside.cloud.services.ecs.service_loop import ServiceLoop
-from portside.cloud.services.ecs.task_loop import CLOUD_LABEL, TaskLoop, halted
+from portside.cloud.services.ecs.starter import CLOUD_LABEL
+from portside.cloud.services.ecs.task_loop import TaskLoop, halted
 from portside.cloud.services.ecs.wakes import Wakes
 
 STOP_GRACE = 5
@@ -73,7 +74,7 @@ class Ecs:
             clock=clock,
             calls=calls,
             wakes=wakes,
-            made=self.capacity.cluster_made,
+            capacity=self.capacity,
         )
         self.services = ServiceLoop(
             database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes
@@ -133,10 +134,17 @@ class Ecs:
         EngineError when the engine does not answer.
         """
         for task in store.live_tasks(self._database):
-            await self.tasks.take_back_targets(task)
+            await self.tasks.targets.take_back(task)
         found = await self._engine.containers({CLOUD_LABEL: self._cloud})
         running = [state.id for state in found if state.phase is Phase.RUNNING]
         await asyncio.gather(*(self._engine.stop(each, STOP_GRACE) for each in running))
+        rest = [
+            container.arn
+            for task in store.live_tasks(self._database)
+            for container in store.containers_of(self._database, task.arn)
+            if container.engine_id and not container.logged
+        ]
+        await asyncio.gather(*(self.logs.finish(arn) for arn in rest))
         for state in found:
             await self._engine.remove(state.id)
         now = self._clock.now()

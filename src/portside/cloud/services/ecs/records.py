@@ -175,7 +175,8 @@ class Service:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One revision of a service on its way in or out. `images` pins container names to image references by
-    digest; `failed` counts failures in a row, `throttled_until` is when the next start may be tried."""
+    digest; `failed` counts failures in a row, `throttled_until` is when the next start may be tried. `previous` is
+    the one that it takes over from, `rollback_of` the failed one that it was made to undo."""
 
     id: str
     service: str
@@ -191,6 +192,7 @@ class Deployment:
     impaired: int = 0
     throttled_until: float = 0.0
     rollback_of: str = ""
+    previous: str = ""
     finished_at: float | None = None
     images: dict[str, str] = field(default_factory=dict)
     spec: Params = field(default_factory=dict)
@@ -298,7 +300,8 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY, service TEXT NOT NULL, status TEXT NOT NULL, definition TEXT NOT NULL,
         desired INTEGER NOT NULL, rollout TEXT NOT NULL, reason TEXT NOT NULL, created_at REAL NOT NULL,
         updated_at REAL NOT NULL, public_id TEXT NOT NULL, failed INTEGER NOT NULL, impaired INTEGER NOT NULL,
-        throttled_until REAL NOT NULL, rollback_of TEXT NOT NULL, finished_at REAL,
+        throttled_until REAL NOT NULL, rollback_of TEXT NOT NULL, previous TEXT NOT NULL,
+        finished_at REAL,
         images TEXT NOT NULL, spec TEXT NOT NULL
     );
     CREATE INDEX ecs_deployment_service ON ecs_deployment (service, created_at);

@@ -258,8 +258,10 @@ class ServiceApi:
     def _deploy(self, tx: Transaction, service: Service) -> None:
         """A new PRIMARY deployment; the former one becomes ACTIVE."""
         now = self._clock.now()
+        previous = ""
         for each in store.current_deployments(tx, service.arn):
             if each.status is DeploymentStatus.PRIMARY:
+                previous = each.id
                 store.deployments.save(tx, replace(each, status=DeploymentStatus.ACTIVE, updated_at=now))
         number = f"ecs-svc/{self._ids.digits(19)}"
         store.deployments.save(
@@ -275,6 +277,7 @@ class ServiceApi:
                 created_at=now,
                 updated_at=now,
                 public_id=self._ids.alnum(21),
+                previous=previous,
                 spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
             ),
         )

@@ -1,9 +1,9 @@
 """Moves every task one step at a time towards what is wanted of it.
 
-The only code that creates, starts, stops and removes the containers of tasks, and that registers them with target
-groups. What the next step is, `lifecycle.py` decides; what the engine shows is noted before each step. A step may
-be cut off anywhere and is safe to take again: container names are derived from the task, so that what was made
-before a crash is found and adopted.
+The only code that has containers made, started, stopped and removed for tasks, and that has them registered with
+target groups. What the next step is, `lifecycle.py` decides; what the engine shows is noted before each step. A
+step may be cut off anywhere and is safe to take again: container names are derived from the task, so that what was
+made before a crash is found and adopted. `starter.py` and `targets.py` do the calls of a step.
 """
 
 from __future__ import annotations
@@ -19,52 +19,31 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.machine.addresses import Addresses
 from portside.cloud.machine.engine import (
-    Conflict,
-    ContainerSpec,
     ContainerState,
     Engine,
-    EngineError,
-    HealthCheck,
     Missing,
-    PortBinding,
-    Rejected,
-    Ulimit,
     Unavailable,
 )
-from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Calls
-from portside.cloud.services.ecs import announcements, blueprints, lifecycle, secrets_source, store
-from portside.cloud.services.ecs.blueprints import AwsLogs, ContainerBlueprint, TaskBlueprint
-from portside.cloud.services.ecs.images import CannotPull, EnsuredImage, ImageSource, pinned
-from portside.cloud.services.ecs.names import account_of, family_and_revision, last
+from portside.cloud.services.calls import Calls
+from portside.cloud.services.ecs import announcements, blueprints, lifecycle, store
+from portside.cloud.services.ecs.blueprints import TaskBlueprint
+from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.records import (
     Container,
     ContainerStatus,
-    Instance,
     StopCode,
     Task,
     TaskStatus,
 )
+from portside.cloud.services.ecs.starter import Starter, StartFailed
+from portside.cloud.services.ecs.targets import Targets
 from portside.cloud.services.ecs.wakes import Wakes
 
 ENGINE_RETRY = 5.0  # the engine loop wakes tasks earlier when the engine is back
 TARGET_RETRY = 10.0
 DRAIN_POLL = 1.0
 TURN_LIMIT = 3600.0  # a pull may take long; every call inside has its own limit
-SMALLEST_CPU_SHARES = 2
 SHOWN_SECONDS = 3600.0  # how long stopped tasks can be described
-
-CLOUD_LABEL = "portside.cloud"
-TASK_LABEL = "portside.task"
-CONTAINER_LABEL = "portside.container"
-
-
-class _StartFailed(Exception):
-    """The container cannot be had; the task is to stop with this reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class TaskLoop:
@@ -87,12 +66,18 @@ class TaskLoop:
         self._database = database
         self._ids = ids
         self._clock = clock
-        self._calls = calls
         self._log = log.bind(service="ecs")
         self._engine = engine
-        self._images = images
-        self._addresses = addresses
-        self._cloud = cloud
+        self._starter = Starter(
+            database=database,
+            clock=clock,
+            calls=calls,
+            engine=engine,
+            images=images,
+            addresses=addresses,
+            cloud=cloud,
+        )
+        self.targets = Targets(database, calls, self._log)
         self._wakes = wakes
         self.loop = Loop("ecs-tasks", self.turn, clock, log, workers=64, turn_limit=TURN_LIMIT)
 
@@ -131,17 +116,18 @@ class TaskLoop:
             case lifecycle.Create(name) | lifecycle.Start(name):
                 try:
                     if isinstance(step, lifecycle.Create):
-                        await self._create(task, plan.container(name), by_name[name])
+                        await self._starter.create(task, plan.container(name), by_name[name])
                     else:
-                        await self._start(task, by_name[name])
-                except _StartFailed as error:
+                        await self._starter.start(task, by_name[name])
+                        self._wakes.container_logs(by_name[name].arn)
+                except StartFailed as error:
                     self._not_started(task, name, error.reason)
             case lifecycle.Register(group):
                 return await self._register(task, group, by_name)
             case lifecycle.Deregister(groups):
-                return await self._deregister(task, groups, by_name)
+                await self._deregister(task, groups, by_name)
             case lifecycle.AwaitDrain(groups):
-                if await self._draining(task, groups, by_name):
+                if await self.targets.draining(task, groups, by_name):
                     return After(DRAIN_POLL)
                 self._move(task.arn, TaskStatus.STOPPING)
             case lifecycle.StopContainers(names):
@@ -275,214 +261,26 @@ class TaskLoop:
         for service in store.services_of(self._database, task.region, task.cluster):
             self._wakes.service(service.arn)
 
-    # Starting
-
-    async def _create(self, task: Task, blueprint: ContainerBlueprint, record: Container) -> None:
-        if task.pull_started_at is None:
-            now = self._clock.now()
-            self._change(task.arn, lambda tx, fresh: replace(fresh, pull_started_at=now))
-        caller = self._caller(task)
-        image = await self._image(task, blueprint)
-        environment = dict(blueprint.environment)
-        try:
-            environment |= await secrets_source.values(self._calls, blueprint.secrets, caller)
-        except secrets_source.SecretsFailed as error:
-            raise _StartFailed(error.reason) from None
-        if blueprint.logs is not None and record.log_stream:
-            await self._log_stream(blueprint.logs, record.log_stream, caller)
-        instance = store.instances.get(self._database, task.instance)
-        assert instance is not None
-        spec = self._spec(task, blueprint, record, image.engine_id, environment, instance)
-        try:
-            engine_id = await self._engine.create(spec)
-        except Conflict:
-            engine_id = await self._adopt(task, spec.name)
-        except (Rejected, Missing) as error:
-            raise _StartFailed(f"CannotCreateContainerError: Error response from daemon: {error.reason}") from None
-        stream = record.log_stream
-        if blueprint.logs is not None and not stream:
-            stream = engine_id
-            try:
-                await self._log_stream(blueprint.logs, stream, caller)
-            except _StartFailed:
-                await self._engine.remove(engine_id)
-                raise
-        with self._database.write() as tx:
-            fresh = store.containers.get(tx, record.arn)
-            assert fresh is not None
-            created = replace(
-                fresh,
-                status=ContainerStatus.CREATED,
-                engine_id=engine_id,
-                digest=image.digest,
-                log_stream=stream,
-            )
-            store.containers.save(tx, created)
-
-    async def _adopt(self, task: Task, name: str) -> str:
-        """The container of that name, which this task made before it was cut off."""
-        state = await self._engine.inspect(name)
-        if state.labels.get(CLOUD_LABEL) != self._cloud or state.labels.get(TASK_LABEL) != task.arn:
-            raise _StartFailed(
-                f"CannotCreateContainerError: Conflict. The container name {name} is in use by another container"
-            )
-        return state.id
-
-    async def _image(self, task: Task, blueprint: ContainerBlueprint) -> EnsuredImage:
-        deployment = store.deployments.get(self._database, task.deployment) if task.deployment else None
-        pin = deployment.images.get(blueprint.name) if deployment is not None else None
-        try:
-            image = await self._images.ensure(pin or blueprint.image, task.region)
-        except CannotPull as error:
-            raise _StartFailed(error.reason) from None
-        if deployment is not None and pin is None:
-            # A tag is resolved once per deployment: later tasks run the very same image.
-            with self._database.write() as tx:
-                fresh = store.deployments.get(tx, deployment.id)
-                if fresh is not None and blueprint.name not in fresh.images:
-                    images = fresh.images | {blueprint.name: pinned(blueprint.image, image)}
-                    store.deployments.save(tx, replace(fresh, images=images))
-        return image
-
-    async def _log_stream(self, logs: AwsLogs, stream: str, caller: Caller) -> None:
-        where = replace(caller, region=logs.region or caller.region)
-        try:
-            if logs.create_group:
-                await self._unless_there("CreateLogGroup", {"logGroupName": logs.group}, where)
-            await self._unless_there(
-                "CreateLogStream", {"logGroupName": logs.group, "logStreamName": stream}, where
-            )
-        except AwsError as error:
-            raise _StartFailed(
-                "ResourceInitializationError: failed to validate logger args: failed to create Cloudwatch log "
-                f"stream: {error.code}: {error.message.rstrip('.')}: {logs.group}"
-            ) from None
-
-    async def _unless_there(self, operation: str, params: dict[str, str], caller: Caller) -> None:
-        try:
-            await self._calls("logs", operation, dict(params), caller)
-        except AwsError as error:
-            if error.code != "ResourceAlreadyExistsException":
-                raise
-
-    def _spec(
-        self,
-        task: Task,
-        blueprint: ContainerBlueprint,
-        record: Container,
-        image: str,
-        environment: dict[str, str],
-        instance: Instance,
-    ) -> ContainerSpec:
-        family, revision = family_and_revision(task.definition)
-        address = self._addresses.of(instance.ec2_id)
-        check = blueprint.check
-        labels = {
-            **blueprint.labels,
-            "com.amazonaws.ecs.cluster": task.cluster,
-            "com.amazonaws.ecs.container-name": blueprint.name,
-            "com.amazonaws.ecs.task-arn": task.arn,
-            "com.amazonaws.ecs.task-definition-family": family,
-            "com.amazonaws.ecs.task-definition-version": str(revision),
-            CLOUD_LABEL: self._cloud,
-            TASK_LABEL: task.arn,
-            CONTAINER_LABEL: blueprint.name,
-        }
-        network = store.definitions.get(self._database, task.definition)
-        isolated = network is not None and network.spec.get("networkMode") == "none"
-        ports = tuple(
-            PortBinding(port.container_port, address, port.host_port, port.protocol) for port in blueprint.ports
-        )
-        return ContainerSpec(
-            name=f"ecs-{family}-{revision}-{blueprint.name}-{last(task.arn)}",
-            image=image,
-            labels=labels,
-            command=blueprint.command,
-            entrypoint=blueprint.entry_point,
-            environment=environment,
-            ports=() if isolated else ports,
-            cpu_shares=max(SMALLEST_CPU_SHARES, blueprint.cpu),
-            memory=blueprint.memory or _task_memory(task),
-            memory_reservation=blueprint.memory_reservation,
-            network="none" if isolated else None,
-            hostname=blueprint.hostname,
-            user=blueprint.user,
-            working_directory=blueprint.working_directory,
-            init=blueprint.init,
-            read_only=blueprint.read_only,
-            extra_hosts=blueprint.extra_hosts,
-            health_check=None
-            if check is None or check.command[0] == "NONE"
-            else HealthCheck(check.command, check.interval, check.timeout, check.retries, check.start_period),
-            ulimits=tuple(Ulimit(name, soft, hard) for name, soft, hard in blueprint.ulimits),
-        )
-
-    async def _start(self, task: Task, record: Container) -> None:
-        try:
-            await self._engine.start(record.engine_id)
-        except Unavailable:
-            raise
-        except EngineError as error:
-            raise _StartFailed(f"CannotStartContainerError: Error response from daemon: {error.reason}") from None
-        self._wakes.container_logs(record.arn)
-
     # Load balancers
 
     async def _register(self, task: Task, group: str, records: dict[str, Container]) -> TurnResult:
-        target = self._target(task, group, records)
-        if target is None:
-            reason = "the container publishes no such port"
-            self._complain(task, group, reason)
-            return After(TARGET_RETRY)
-        try:
-            await self._calls(
-                "elbv2", "RegisterTargets", {"TargetGroupArn": group, "Targets": [target]}, self._caller(task)
-            )
-        except AwsError as error:
-            self._complain(task, group, f"{error.code}: {error.message}")
-            return After(TARGET_RETRY)
+        problem = await self.targets.register(task, group, records)
         now = self._clock.now()
 
         def change(tx: Transaction, fresh: Task) -> Task:
-            if group in fresh.registered:
-                return fresh
             service = store.services.get(tx, fresh.service)
             if service is not None:
                 text = announcements.registered(service.name, 1, group)
-                announcements.announce(tx, self._ids, service, text, now)
-            return replace(fresh, registered=[*fresh.registered, group])
+                if problem:
+                    text = announcements.not_registered(service.name, task.arn, group, problem)
+                announcements.announce(tx, self._ids, service, text, now, complaint=bool(problem))
+            return fresh if problem else replace(fresh, registered=[*fresh.registered, group])
 
         self._change(task.arn, change)
-        return After(0)
+        return After(TARGET_RETRY if problem else 0)
 
-    def _complain(self, task: Task, group: str, reason: str) -> None:
-        now = self._clock.now()
-        with self._database.write() as tx:
-            service = store.services.get(tx, task.service)
-            if service is not None:
-                text = announcements.not_registered(service.name, task.arn, group, reason)
-                announcements.announce(tx, self._ids, service, text, now, complaint=True)
-
-    async def _deregister_targets(
-        self, task: Task, groups: tuple[str, ...], records: dict[str, Container]
-    ) -> None:
-        for group in groups:
-            target = self._target(task, group, records)
-            if target is not None and not self._taken_over(task, target["Port"]):
-                try:
-                    await self._calls(
-                        "elbv2",
-                        "DeregisterTargets",
-                        {"TargetGroupArn": group, "Targets": [target]},
-                        self._caller(task),
-                    )
-                except AwsError as error:
-                    if error.status >= 500:
-                        raise
-                    self._log.info("target was gone already", task=task.arn, group=group, reason=error.message)
-
-    async def _deregister(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> TurnResult:
-        await self._deregister_targets(task, groups, records)
+    async def _deregister(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> None:
+        await self.targets.deregister(task, groups, records)
         now = self._clock.now()
 
         def change(tx: Transaction, fresh: Task) -> Task:
@@ -496,56 +294,6 @@ class TaskLoop:
             return replace(fresh, registered=[])
 
         self._change(task.arn, change)
-        return After(0)
-
-    async def take_back_targets(self, task: Task) -> None:
-        """Deregister a task's targets, whatever its status; for the end of the whole cloud."""
-        records = {each.name: each for each in store.containers_of(self._database, task.arn)}
-        groups = tuple(each["targetGroupArn"] for each in task.balancers)
-        try:
-            await self._deregister_targets(task, groups, records)
-        except AwsError as error:
-            self._log.warning("targets stay registered", task=task.arn, reason=error.message)
-
-    async def _draining(self, task: Task, groups: tuple[str, ...], records: dict[str, Container]) -> bool:
-        for group in groups:
-            target = self._target(task, group, records)
-            if target is None:
-                continue
-            try:
-                answer = await self._calls(
-                    "elbv2",
-                    "DescribeTargetHealth",
-                    {"TargetGroupArn": group, "Targets": [target]},
-                    self._caller(task),
-                )
-            except AwsError as error:
-                if error.status >= 500:
-                    raise
-                continue
-            for each in answer.get("TargetHealthDescriptions") or []:
-                if (each.get("TargetHealth") or {}).get("State") == "draining":
-                    return True
-        return False
-
-    def _target(self, task: Task, group: str, records: dict[str, Container]) -> dict[str, object] | None:
-        instance = store.instances.get(self._database, task.instance)
-        for balancer in task.balancers:
-            if balancer["targetGroupArn"] == group and instance is not None:
-                for binding in records[balancer["containerName"]].bindings:
-                    if binding["containerPort"] == balancer["containerPort"]:
-                        return {"Id": instance.ec2_id, "Port": binding["hostPort"]}
-        return None
-
-    def _taken_over(self, task: Task, port: object) -> bool:
-        """Has the engine given the port to another task, after this one's container had ended?"""
-        for other in store.live_tasks_of_instance(self._database, task.instance):
-            if other.arn != task.arn and other.desired is not TaskStatus.STOPPED:
-                for container in store.containers_of(self._database, other.arn):
-                    running = container.status is ContainerStatus.RUNNING
-                    if running and any(binding["hostPort"] == port for binding in container.bindings):
-                        return True
-        return False
 
     # Stopping
 
@@ -572,14 +320,6 @@ class TaskLoop:
                 assert fresh is not None
                 store.containers.save(tx, replace(fresh, engine_id="", logged=True))
 
-    def _caller(self, task: Task) -> Caller:
-        account = account_of(task.arn)
-        return Caller(
-            account,
-            task.region,
-            f"arn:aws:iam::{account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
-        )
-
 
 def halted(task: Task, code: StopCode | str, reason: str, now: float, *, kill: bool = False) -> Task:
     """The task told to stop. The first reason stays."""
@@ -593,9 +333,3 @@ def halted(task: Task, code: StopCode | str, reason: str, now: float, *, kill: b
         stopping_at=task.stopping_at or now,
         kill=kill,
     )
-
-
-def _task_memory(task: Task) -> int | None:
-    """A task-level limit holds for a container without one of its own."""
-    limit = (task.spec.get("overrides") or {}).get("memory") or task.spec.get("memory")
-    return int(limit) if limit else None

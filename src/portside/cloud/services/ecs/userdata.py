@@ -16,6 +16,7 @@ _ASSIGNMENT = re.compile(r"""ECS_CLUSTER\s*=\s*["']?([A-Za-z0-9_-]{1,255})""")
 _BOTTLEROCKET = re.compile(
     r"""\[settings\.ecs\][^\[]*?^\s*cluster\s*=\s*["']([A-Za-z0-9_-]{1,255})["']""", re.M | re.S
 )
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{8,}={0,2}\s*")
 _AGENT = ("/etc/ecs/ecs.config", "ECS_", "amazon-ecs", "ecs-init", "[settings.ecs]")
 
 
@@ -30,11 +31,16 @@ def cluster_named(text: str) -> str | None:
 
 
 def decode(encoded: str) -> str:
-    """User data as EC2 gives it: base64, perhaps gzipped inside."""
-    try:
-        raw = base64.b64decode(encoded, validate=False)
-    except (binascii.Error, ValueError):
-        return encoded
+    """User data as EC2 gives it: base64, perhaps gzipped inside, and perhaps encoded once too often, which happens
+    to launch configurations whose author did not know that the client encodes as well."""
+    raw = encoded.encode()
+    for _ in range(2):
+        if not _BASE64.fullmatch(raw):
+            break
+        try:
+            raw = base64.b64decode(raw)
+        except (binascii.Error, ValueError):
+            break
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
