@@ -97,8 +97,13 @@ class Loop:
                     break
                 task = asyncio.create_task(self._work(key), name=f"{self.name}:{key}")
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._ended)
             await self._wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Only now is the worker free: a signal from within the turn would come too early for a full loop."""
+        self._tasks.discard(task)
+        self._signal.set()
 
     async def _wait(self) -> None:
         due = self._queue.next_due()
@@ -135,4 +140,3 @@ class Loop:
                     again = None
                     self._log.warning("gave up", key=key, reason=reason)
         self._queue.finish(key, self._clock.now(), again)
-        self._signal.set()
