@@ -1,7 +1,46 @@
 PYTHON ?= python3
-.PHONY: check
-check:
-	.venv/bin/ruff check src tests bench
-	.venv/bin/ruff format --check src tests bench
-	.venv/bin/mypy
-	.venv/bin/lint-imports --no-logo
+BIN := .venv/bin
+
+.PHONY: up down test check golden reference bench clean
+
+# The thin wrapper: a virtual environment, an engine where there is none, and the main job.
+up: .venv/ready
+	$(BIN)/portside engine --install > /dev/null
+	$(BIN)/portside up examples/helloworld
+
+down: .venv/ready
+	$(BIN)/portside down examples/helloworld
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch .venv/ready
+
+.venv/dev: .venv/ready requirements-dev.lock
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint requirements-dev.lock
+	touch .venv/dev
+
+# All tests: static checks, everything without an engine, and everything with one (installed if need be).
+test: .venv/dev check
+	$(BIN)/python tests/run.py
+
+check: .venv/dev
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# The expected templates of the examples, written anew. Look at the difference before committing it.
+golden: .venv/dev
+	$(BIN)/portside synth examples/helloworld -o examples/helloworld/templates
+	$(BIN)/portside synth examples/helloworld --env production -o examples/helloworld/templates
+
+# docs/reference, generated from the code. A test proves that it is current.
+reference: .venv/dev
+	$(BIN)/python docs/generate.py
+
+bench: .venv/dev
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

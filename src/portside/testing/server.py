@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.pipeline import AsgiApp, Gateway
+from portside.cloud.gateway.pipeline import AsgiApp, Forwarder, Gateway
 from portside.cloud.gateway.server import Server
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log, configure
@@ -26,7 +26,9 @@ def quiet_log() -> Log:
 
 
 class _NoForwarder:
-    async def forward(self, service: str, scope: Any, receive: Any, send: Any, body: bytes | None) -> None:
+    async def forward(
+        self, service: str, region: str, connection: Any, receive: Any, send: Any, body: bytes | None
+    ) -> None:
         raise AwsError("NotImplemented", f"the test has no {service}", 501)
 
 
@@ -37,12 +39,16 @@ async def _no_registry(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def serve(
-    services: Iterable[Service], *, ancillary: Calls | None = None, registry: AsgiApp | None = None
+    services: Iterable[Service],
+    *,
+    ancillary: Calls | None = None,
+    forwarder: Forwarder | None = None,
+    registry: AsgiApp | None = None,
 ) -> AsyncIterator[str]:
     """Yields the endpoint's URL, `http://127.0.0.1:PORT`. Call blocking clients by `asyncio.to_thread`."""
     gateway = Gateway(
-        Dispatcher(services, ancillary or ScriptedCalls()),
-        _NoForwarder(),
+        Dispatcher(ancillary or ScriptedCalls(), services),
+        forwarder or _NoForwarder(),
         registry or _no_registry,
         {},
         account=ACCOUNT,

@@ -1,46 +1,70 @@
 """From (service, operation, parameters) to an answer: our own service, or the ancillary endpoint.
 
-Owns the table of services. Used by the pipeline for what comes in over HTTP, and handed to the services as
-`Calls` for what they ask of one another.
+Owns the table of services, and makes each when it is first asked for. Used by the pipeline for what comes in over
+HTTP, and handed to the services as `Calls` for what they ask of one another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Iterable
-
-from botocore.model import OperationModel
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.protocol.models import model
-from portside.cloud.protocol.shapes import violations
 from portside.cloud.services.calls import Caller, Calls, Params, Service
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+
+Maker = Callable[[], Awaitable[Service]]
 
 
 class Dispatcher:
-    """Implements `Calls`."""
+    """Implements `Calls`. `makers` are asked once each, for services that are not there from the beginning."""
 
-    def __init__(self, services: Iterable[Service], ancillary: Calls) -> None:
-        self._services = {service.name: service for service in services}
+    def __init__(
+        self, ancillary: Calls, services: Iterable[Service] = (), makers: Mapping[str, Maker] | None = None
+    ) -> None:
         self._ancillary = ancillary
+        self._services = {service.name: service for service in services}
+        self._makers = dict(makers or {})
+        self._making = {name: asyncio.Lock() for name in self._makers}
         self._operations: dict[tuple[str, str], OperationModel] = {}
 
-    def owns(self, service: str) -> bool:
-        return service in self._services
+    async def service(self, name: str) -> Service:
+        """One of our own services, made if need be."""
+        found = self._services.get(name)
+        if found is not None:
+            return found
+        async with self._making[name]:
+            if name not in self._services:
+                self._services[name] = await self._makers[name]()
+        return self._services[name]
+
+    def owns(self, service: str, operation: str) -> bool:
+        if service in self._makers:
+            return True
+        ours = self._services.get(service)
+        return ours is not None and (not ours.partial or operation in ours.operations)
 
     def operation(self, service: str, name: str) -> OperationModel:
         """The model of an operation of one of our services; AwsError if AWS has none of that name."""
         found = self._operations.get((service, name))
         if found is None:
+            from portside.cloud.protocol.models import model
+
             described = model(service)
             if described is None or name not in described.operation_names:
+                if described is not None and "json" in described.metadata["protocol"]:
+                    raise AwsError("UnknownOperationException", f"There is no operation {name}.")
                 raise AwsError("InvalidAction", f"The action {name} is not valid for this web service.")
             found = self._operations[service, name] = described.operation_model(name)
         return found
 
     async def answer(self, service: str, operation: OperationModel, params: Params, caller: Caller) -> Params:
         """Check the parameters against the shape and call the service."""
-        ours = self._services[service]
+        ours = self._services.get(service) or await self.service(service)
         handler = ours.operations.get(operation.name)
         if handler is None:
             raise AwsError(
@@ -49,6 +73,8 @@ class Dispatcher:
                 "What it offers is listed in docs/reference/supported.md.",
                 501,
             )
+        from portside.cloud.protocol.shapes import violations
+
         found = violations(operation.input_shape, params)
         if found:
             raise ours.invalid(found)
@@ -56,6 +82,6 @@ class Dispatcher:
         return await result if inspect.isawaitable(result) else result
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
-        if service in self._services:
+        if self.owns(service, operation):
             return await self.answer(service, self.operation(service, operation), params, caller)
         return await self._ancillary(service, operation, params, caller)

@@ -32,7 +32,13 @@ class Forwarder(Protocol):
     """Passes a whole HTTP request on to the ancillary endpoint."""
 
     async def forward(
-        self, service: str, scope: dict[str, Any], receive: Receive, send: Send, body: bytes | None
+        self,
+        service: str,
+        region: str,
+        connection: dict[str, Any],
+        receive: Receive,
+        send: Send,
+        body: bytes | None,
     ) -> None: ...
 
 
@@ -92,8 +98,9 @@ class Gateway:
             body = await _read(receive, headers) if json_or_form else None
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
-            if target.service == REGISTRY or not self._dispatcher.owns(target.service):
-                await self._forwarder.forward(target.service, connection, receive, send, body)
+            if target.service == REGISTRY or not self._dispatcher.owns(target.service, target.operation):
+                region = signed.region if signed else self._region
+                await self._forwarder.forward(target.service, region, connection, receive, send, body)
                 return
             response = await self._own(target, headers, body or b"", fields, signed, request_id)
         except AwsError as error:

@@ -97,11 +97,11 @@ class Database:
 
 
 def _statements(script: str) -> Iterator[str]:
+    """Cut a script at the semicolons that end a statement (not at those inside a trigger or a literal)."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for piece in script.split(";"):
+        statement += piece + ";"
         if sqlite3.complete_statement(statement):
-            yield statement
+            if statement.strip(" \n;"):
+                yield statement
             statement = ""
-    if statement.strip():
-        yield statement

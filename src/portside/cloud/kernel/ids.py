@@ -19,7 +19,7 @@ class Ids:
     """A source of identifiers."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
+        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
 
     def hex(self, length: int) -> str:
         """Lower-case hexadecimal digits, e.g. the 32 of a task id."""

@@ -48,8 +48,31 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """The engine runs `test` (`("CMD", ...)` or `("CMD-SHELL", "...")`) in the container. In seconds."""
+
+    test: tuple[str, ...]
+    interval: int = 30
+    timeout: int = 5
+    retries: int = 3
+    start_period: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    """A resource limit of the container's processes, only ever set when a user asks for it."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container to create. Memory in MiB, CPU in the 1024-per-core units of ECS. None: not limited."""
+    """A container to create. Memory in MiB, CPU in the 1024-per-core units of ECS. None: not limited.
+
+    Without `health_check` the one that the image may bring is switched off, as on ECS.
+    """
 
     name: str
     image: str
@@ -70,6 +93,17 @@ class ContainerSpec:
     read_only: bool = False
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     binds: tuple[str, ...] = ()
+    health_check: HealthCheck | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+
+
+class Health(StrEnum):
+    """What the container's own health check says; NONE when it has none."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
 
 
 class Phase(StrEnum):
@@ -94,11 +128,15 @@ class ContainerState:
     finished_at: float = 0.0
     ports: tuple[PortBinding, ...] = ()
     address: str = ""
+    health: Health = Health.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a container's output. `at` is the engine's time stamp in epoch seconds."""
+    """One line of a container's output. `at` is the engine's time stamp in epoch seconds.
+
+    Lines come in the order in which the engine took them, in which the two streams' time stamps may cross.
+    """
 
     at: float
     text: str
@@ -107,7 +145,8 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
-    """Something happened to a container that carries one of our labels (`start`, `die`, `oom`, `destroy`)."""
+    """Something happened to a container that carries one of our labels (`start`, `die`, `oom`, `destroy`,
+    `health`)."""
 
     action: str
     id: str
@@ -133,6 +172,10 @@ class Engine(Protocol):
 
     async def image_id(self, reference: str) -> str | None:
         """The id of a local image, None when it is not there."""
+        ...
+
+    async def image_digests(self, reference: str) -> tuple[str, ...]:
+        """The manifest digests (`sha256:...`) that registries know a local image by; empty if none."""
         ...
 
     async def pull(self, reference: str, username: str = "", password: str = "") -> None: ...
@@ -163,7 +206,9 @@ class Engine(Protocol):
         """Every container, running or not, that carries all these labels."""
         ...
 
-    def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]: ...
+    def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
+        """The output from `since` on (inclusive). `follow` goes on until the container has exited."""
+        ...
 
     def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
         """Events from now on; ends or raises Unavailable when the engine goes away."""

@@ -6,6 +6,7 @@ one of its own services (see services/ancillary.py).
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -43,6 +44,9 @@ def build(service: str, operation: str, params: dict[str, Any]) -> HttpRequest:
     query = made["query_string"]
     text = urlencode(query, doseq=True) if isinstance(query, dict) else str(query or "")
     path = made["url_path"]
+    if service == "s3" and "Bucket" in params and not path.startswith(f"/{params['Bucket']}"):
+        # Since virtual-hosted addressing, the model's paths leave the bucket to the endpoint rules.
+        path = f"/{params['Bucket']}{path if path != '/' else ''}"
     target = path + (("&" if "?" in path else "?") + text if text else "")
     body = made["body"]
     if isinstance(body, dict):
@@ -58,13 +62,18 @@ def build(service: str, operation: str, params: dict[str, Any]) -> HttpRequest:
 def read(service: str, operation: str, status: int, headers: dict[str, str], body: bytes) -> dict[str, Any]:
     """The answer of one call; raises `AwsError` with the code and text of the service."""
     described = operation_model(service, operation)
+    # botocore decodes a payload that is bytes, but leaves a stream alone.
+    streams = described.has_streaming_output and status < 300
     parsed: dict[str, Any] = create_parser(_protocol(described)).parse(
-        {"status_code": status, "headers": _Insensitive(headers), "body": body}, described.output_shape
+        {"status_code": status, "headers": _Insensitive(headers), "body": io.BytesIO(body) if streams else body},
+        described.output_shape,
     )
     if status >= 300:
         error = parsed.get("Error", {})
         raise AwsError(error.get("Code") or "Unknown", error.get("Message") or "", status)
     parsed.pop("ResponseMetadata", None)
+    if streams:
+        parsed[described.output_shape.serialization["payload"]] = body
     return parsed
 
 

@@ -10,12 +10,13 @@ import base64
 import binascii
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from botocore.model import OperationModel, Shape
-
 from portside.cloud.protocol.errors import AwsError
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, Shape
 
 Params = dict[str, Any]
 

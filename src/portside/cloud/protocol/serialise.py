@@ -10,12 +10,12 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-from xml.sax.saxutils import escape
-
-from botocore.model import OperationModel, Shape
+from typing import TYPE_CHECKING, Any
 
 from portside.cloud.protocol.errors import AwsError
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, Shape
 
 _DEFAULT_NAMESPACE = "http://webservices.amazon.com/AWSFault/2005-15-09"
 
@@ -141,6 +141,11 @@ def _xml(shape: Shape, tag: str, value: Any, out: list[str]) -> None:
     out.append(f"</{tag}>")
 
 
+def escape(value: str) -> str:
+    """For text in XML. The standard library's would load a web client with it."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def _text(value: str) -> str:
     """Escaped, without the control characters that XML 1.0 cannot carry."""
     if not value.isprintable():
@@ -170,3 +175,21 @@ def rest_xml_error(error: AwsError, request_id: str) -> Response:
         {"content-type": "application/xml", "x-amz-request-id": request_id},
         body.encode("utf-8"),
     )
+
+
+def cbor_error(error: AwsError, request_id: str) -> Response:
+    """RPC v2 CBOR: a map of two texts, which needs no CBOR library."""
+
+    def text(value: str) -> bytes:
+        data = value.encode("utf-8")
+        size = len(data)
+        head = bytes([0x60 | size]) if size < 24 else b"\x79" + size.to_bytes(2, "big")
+        return head + data
+
+    body = b"\xa2" + text("__type") + text(error.code) + text("message") + text(error.message[:60000])
+    headers = {
+        "content-type": "application/cbor",
+        "smithy-protocol": "rpc-v2-cbor",
+        "x-amzn-requestid": request_id,
+    }
+    return Response(error.status, headers, body)

@@ -7,12 +7,14 @@ turns the list into the error that the service uses for it.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.model import Shape
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 # Constraints that botocore's models carry but AWS's services do not enforce in this form.
 _NO_PATTERN = frozenset({"TemplateBody"})
@@ -112,9 +114,20 @@ def _join(path: str, name: str) -> str:
 
 @lru_cache(maxsize=512)
 def _compile(pattern: str) -> re.Pattern[str] | None:
-    """AWS's patterns are Java's; the few that Python's `re` does not take are left unchecked."""
-    translated = pattern.replace(r"\p{L}", r"[^\W\d_]").replace(r"\p{N}", r"\d").replace(r"\p{Z}", r"\s")
+    """AWS's patterns are Java's: those with Unicode classes need `regex`, the few that nothing here takes are
+    left unchecked."""
     try:
-        return re.compile(translated)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # `[[` is a literal in these patterns
+            if "\\p{" not in pattern:
+                return re.compile(pattern)
+            import regex
+
+            compiled: re.Pattern[str] = regex.compile(pattern)
+            return compiled
     except re.error:
         return None
+    except Exception as error:
+        if type(error).__module__.startswith("regex"):
+            return None
+        raise

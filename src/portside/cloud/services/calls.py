@@ -54,12 +54,14 @@ def invalid_by_default(found: list[Violation]) -> AwsError:
 class Service:
     """One AWS service as the gateway sees it.
 
-    `name` is botocore's (`elbv2`); `invalid` makes the service's own error out of broken constraints.
+    `name` is botocore's (`elbv2`); `invalid` makes the service's own error out of broken constraints;
+    `partial` leaves operations that are not in the table to the ancillary endpoint.
     """
 
     name: str
     operations: Mapping[str, Handler]
     invalid: Callable[[list[Violation]], AwsError] = field(default=invalid_by_default)
+    partial: bool = False
 
 
 def operations_of(api: object) -> dict[str, Handler]:

@@ -1,0 +1,6 @@
+"""`python -m portside`."""
+
+from portside.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""portside cloud: start, stop, look at and forget the local cloud."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Annotated
+
+import typer
+
+from portside.cli.context import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY, place
+from portside.cli.exits import Failure
+from portside.cli.terminal import Terminal
+from portside.cloud import process
+from portside.cloud import settings as cloud_settings
+
+commands = typer.Typer(no_args_is_help=True, help="The local cloud: start, stop, status, reset, env.")
+
+
+@commands.command()
+def start() -> None:
+    """Start the local cloud in the background.
+
+    Example: portside cloud start && eval "$(portside cloud env)"
+    """
+    terminal = Terminal()
+    home = place()
+    running = process.find(home)
+    if running is not None:
+        terminal.say(f"The local cloud already runs at {running.endpoint}.")
+        return
+    running = process.start(home, cloud_settings.read(home, os.environ))
+    terminal.say(f"The local cloud runs at {running.endpoint}.")
+    terminal.say('`eval "$(portside cloud env)"` points AWS clients at it.')
+
+
+@commands.command()
+def stop() -> None:
+    """Stop the local cloud, its containers and its processes. What is stored stays."""
+    home = place()
+    stopped = process.stop(home, cloud_settings.read(home, os.environ))
+    Terminal().say("The local cloud is stopped." if stopped else "The local cloud does not run.")
+
+
+@commands.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say whether the local cloud runs, where, and with what. Exits with 5 if it does not run."""
+    terminal = Terminal()
+    home = place()
+    running = process.find(home)
+    if running is None:
+        if as_json:
+            terminal.json({"running": False, "home": str(home.directory)})
+        else:
+            terminal.fail(
+                Failure(
+                    5,
+                    "the local cloud does not run",
+                    "it was killed, and may have left containers" if process.left_over(home) else "",
+                    "Start it with `portside cloud start`.",
+                )
+            )
+        raise typer.Exit(5)
+    size = _directory_size(home.state)
+    if as_json:
+        terminal.json(
+            {
+                "running": True,
+                "endpoint": running.endpoint,
+                "pid": running.pid,
+                "id": running.id,
+                "region": running.region,
+                "account": running.account,
+                "home": str(home.directory),
+                "state_bytes": size,
+            }
+        )
+        return
+    terminal.data(f"endpoint  {running.endpoint}")
+    terminal.data(f"region    {running.region}")
+    terminal.data(f"account   {running.account}")
+    terminal.data(f"process   {running.pid}")
+    terminal.data(f"state     {home.state} ({size / 1048576:.1f} MiB)")
+    terminal.data(f"log       {home.log}")
+
+
+@commands.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the local cloud and forget everything in it: stacks, images, logs."""
+    home = place()
+    if not yes and not typer.confirm(f"Forget everything in {home.state}?", err=True):
+        raise typer.Exit(1)
+    process.reset(home, cloud_settings.read(home, os.environ))
+    Terminal().say("The local cloud is empty.")
+
+
+@commands.command()
+def env() -> None:
+    """Print the variables that point AWS clients at the local cloud, for eval.
+
+    Example: eval "$(portside cloud env)" && aws ecs list-clusters
+    """
+    home = place()
+    running = process.find(home)
+    if running is None:
+        Terminal().fail(Failure(5, "the local cloud does not run", "", "Start it with `portside cloud start`."))
+        raise typer.Exit(5)
+    for name, value in variables(running).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    # A profile that is set would win over the keys above.
+    typer.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
+
+
+def variables(running: process.Running) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": running.endpoint,
+        "AWS_REGION": running.region,
+        "AWS_DEFAULT_REGION": running.region,
+        "AWS_ACCESS_KEY_ID": LOCAL_ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": LOCAL_SECRET_KEY,
+    }
+
+
+def _directory_size(directory: os.PathLike[str]) -> int:
+    total = 0
+    for root, _, files in os.walk(directory):
+        for name in files:
+            try:
+                total += os.stat(os.path.join(root, name)).st_size  # noqa: PTH116, PTH118
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,99 @@
+"""portside down: take an app's environment away, dependents first, and say what is kept and why."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from portside.cli.context import Work, place
+from portside.cli.terminal import Terminal
+from portside.cli.up import report
+from portside.cloud import process
+from portside.cloud import settings as cloud_settings
+from portside.deploy import deployment, registry
+from portside.deploy.deployment import Progress
+from portside.deploy.errors import DeployError, StackFailed
+from portside.image import provision
+
+
+def down(terminal: Terminal, work: Work, yes: bool) -> None:
+    """Deletes service, load balancer, cluster and repository of this app and environment, as far as nobody else
+    uses them. On the local cloud, the cloud itself goes with the last stack."""
+    app, environment = work.app, work.environment
+    wanted = [
+        app.service_stack(environment),
+        app.load_balancer_stack(environment),
+        app.cluster_stack(environment),
+        app.repository_stack,
+    ]
+    present = [name for name in wanted if deployment.find(work.aws, name) is not None]
+    if present and work.running is None and not yes:
+        terminal.say(f"This deletes {', '.join(present)} on {work.aws.target.name}, with all images.")
+        if not typer.confirm("Go on?", err=True):
+            raise typer.Exit(1)
+    kept: list[str] = []
+    with terminal.board() as board:
+        for name in present:
+            users = _used_by(work, name)
+            if users:
+                kept.append(name)
+                board.put(name, name, "stack", "kept", note=f"used by {', '.join(users)}")
+                continue
+            board.put(name, name, "stack", "deleting")
+            if name == app.repository_stack:
+                registry.empty(work.aws, app.repository)
+
+            def happened(event: object, name: str = name) -> None:
+                report(board, name, event)  # type: ignore[arg-type]
+
+            try:
+                deployment.delete(work.aws, name, Progress(happened=happened))
+            except StackFailed as error:
+                board.put(name, name, "stack", "not deleted", failed=True, note=error.why)
+                raise
+            board.put(name, name, "stack", "deleted")
+    if not present:
+        terminal.say(f"{app.name} has nothing in {environment}.")
+    if work.running is not None and not kept:
+        _leave(terminal, work)
+
+
+def _used_by(work: Work, stack: str) -> list[str]:
+    """The stacks that import something of this one."""
+    cloudformation = work.aws.client("cloudformation")
+    record = deployment.find(work.aws, stack)
+    if record is None:
+        return []
+    users: set[str] = set()
+    for row in record.get("Outputs", []):
+        name = row.get("ExportName")
+        if not name:
+            continue
+        try:
+            with work.aws.errors("the imports cannot be read"):
+                users.update(cloudformation.list_imports(ExportName=name)["Imports"])
+        except DeployError as error:
+            if "is not imported" not in str(error):
+                raise
+    return sorted(users)
+
+
+def _leave(terminal: Terminal, work: Work) -> None:
+    """The local cloud goes once nothing is left in it, and so does an engine that was started for it."""
+    with work.aws.errors("the stacks cannot be listed"):
+        pages = work.aws.client("cloudformation").get_paginator("list_stacks").paginate()
+        left = [
+            row["StackName"]
+            for page in pages
+            for row in page["StackSummaries"]
+            if row["StackStatus"] != "DELETE_COMPLETE"
+        ]
+    if left:
+        terminal.say(f"The local cloud stays, for it still holds {', '.join(sorted(left))}.")
+        return
+    home = place()
+    process.stop(home, cloud_settings.read(home, os.environ))
+    terminal.say("The local cloud is stopped.")
+    if provision.stop(home.directory):
+        terminal.say("The container engine that was started for it is stopped.")

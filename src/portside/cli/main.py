@@ -1,0 +1,197 @@
+"""The command line. Each command is a few lines here and a module of its own beside; this one knows options,
+help and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from portside import __version__
+from portside.cli import cloud, exits
+from portside.cli.context import has_state, open_work
+from portside.cli.terminal import Terminal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a repository with a Dockerfile to a load-balanced service on Amazon ECS, on this machine first.",
+)
+app.add_typer(cloud.commands, name="cloud")
+
+
+class TargetName(StrEnum):
+    """Where to: the local cloud, or AWS as boto3's own configuration names it."""
+
+    LOCAL = "local"
+    AWS = "aws"
+
+
+AppArgument = Annotated[
+    Path, typer.Argument(metavar="[APP]", help="The app's directory, with its portside.toml.", show_default=False)
+]
+EnvOption = Annotated[str, typer.Option("--env", metavar="NAME", help="The environment.")]
+TargetOption = Annotated[TargetName, typer.Option("--target", help="Where to: the local cloud or AWS.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HERE = Path()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"portside {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command()
+def init(
+    directory: AppArgument = HERE,
+    name: Annotated[Optional[str], typer.Option(help="The app's name; default: the directory's.")] = None,  # noqa: UP045
+    force: Annotated[bool, typer.Option("--force", help="Write over a portside.toml that is there.")] = False,
+) -> None:
+    """Write a commented portside.toml from what the Dockerfile says.
+
+    Example: portside init && portside up
+    """
+    from portside.cli.init import init as run
+
+    run(Terminal(), directory, name, force)
+
+
+@app.command()
+def synth(
+    directory: AppArgument = HERE,
+    env: EnvOption = "staging",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", metavar="DIR", help="Write one file per stack into DIR."),
+    ] = None,
+) -> None:
+    """Print the CloudFormation templates, or write them into a directory.
+
+    Example: portside synth -o templates
+    """
+    from portside.cli.synth import synth as run
+
+    run(Terminal(), directory, env, output)
+
+
+@app.command()
+def up(directory: AppArgument = HERE, env: EnvOption = "staging", target: TargetOption = TargetName.LOCAL) -> None:
+    """Build the app and bring it to its URL; change only what differs.
+
+    The local cloud is started if it does not run. Prints the URL.
+
+    Examples: portside up | portside up examples/helloworld --env production | portside up --target aws
+    """
+    from portside.cli.up import up as run
+
+    terminal = Terminal()
+    run(terminal, open_work(terminal, directory, env, target, start=True))
+
+
+@app.command()
+def status(
+    directory: AppArgument = HERE,
+    env: EnvOption = "staging",
+    target: TargetOption = TargetName.LOCAL,
+    as_json: JsonOption = False,
+) -> None:
+    """Show stacks, tasks, targets and the URL. Exits with 9 unless all of it runs and answers."""
+    from portside.cli.status import status as run
+
+    terminal = Terminal()
+    if not run(terminal, open_work(terminal, directory, env, target, start=False), as_json):
+        raise typer.Exit(exits.NOT_HEALTHY)
+
+
+@app.command()
+def logs(
+    directory: AppArgument = HERE,
+    env: EnvOption = "staging",
+    target: TargetOption = TargetName.LOCAL,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with each new line.")] = False,
+    since: Annotated[str, typer.Option(metavar="SPAN", help="How far back: 90s, 10m, 2h, 1d.")] = "1h",
+    as_json: JsonOption = False,
+) -> None:
+    """Print what the app's containers print.
+
+    Example: portside logs -f
+    """
+    from portside.cli.logs import logs as run
+
+    terminal = Terminal()
+    run(terminal, open_work(terminal, directory, env, target, start=False), follow, since, as_json)
+
+
+@app.command()
+def down(
+    directory: AppArgument = HERE,
+    env: EnvOption = "staging",
+    target: TargetOption = TargetName.LOCAL,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask (only AWS is asked about).")] = False,
+) -> None:
+    """Take the app's environment away again, with all that nobody else uses.
+
+    With the last stack, the local cloud stops too.
+    """
+    from portside.cli.down import down as run
+
+    terminal = Terminal()
+    if target is TargetName.LOCAL and not has_state():
+        terminal.say("There is no local cloud, so there is nothing to take away.")
+        return
+    run(terminal, open_work(terminal, directory, env, target, start=True), yes)
+
+
+@app.command()
+def engine(
+    install: Annotated[
+        bool, typer.Option("--install", help="On Debian or Ubuntu as root: install and start one if none answers.")
+    ] = False,
+) -> None:
+    """Find a container engine and print its socket."""
+    from portside.cli.context import place
+    from portside.image.provision import ensure
+
+    terminal = Terminal()
+    terminal.data(ensure(place().directory, install=install, say=terminal.say))
+
+
+def main() -> None:
+    """Entry point: turns exceptions into sentences and exit codes."""
+    try:
+        app(standalone_mode=True)
+    except Exception as error:
+        failure = exits.explain(error)
+        if failure is None:
+            if os.environ.get("PORTSIDE_DEBUG"):
+                raise
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            failure = exits.Failure(
+                exits.OTHER,
+                f"portside failed: {error!r}",
+                f"at {Path(last.filename).name}:{last.lineno}",
+                "This is a fault of portside's. PORTSIDE_DEBUG=1 shows all of it.",
+            )
+        Terminal(live=False).fail(failure)
+        sys.exit(failure.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The composition root: every part of the cloud is made, started and stopped here.
+
+The only place that picks the real engine and the real proxy, and the only one that knows all services. The front
+(gateway, server) is there at once; a service is made when it is first asked for, or at start if it has been in use
+before, for what was in flight must go on. So an idle cloud is small and up in a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portside import __version__, engines
+from portside.cloud.gateway.dispatch import Dispatcher
+from portside.cloud.gateway.pipeline import Gateway, Receive, Send
+from portside.cloud.gateway.server import Server
+from portside.cloud.kernel.clock import AWS_PACE, FAST_PACE, SystemClock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import configure
+from portside.cloud.kernel.loop import After, Loop, TurnResult
+from portside.cloud.machine import bridge
+from portside.cloud.machine.addresses import Addresses
+from portside.cloud.process import Running
+from portside.cloud.services.ancillary import Ancillary
+from portside.cloud.services.calls import Service
+from portside.cloud.services.sts.api import StsApi
+from portside.cloud.settings import CloudSettings, Home
+
+if TYPE_CHECKING:
+    from portside.cloud.machine.engine import Engine
+    from portside.cloud.services.ecr.images import Images
+    from portside.cloud.services.ecr.registry import Registry
+    from portside.cloud.services.ecs.orchestrator import Ecs
+
+MIGRATIONS = (
+    "CREATE TABLE cloud (id TEXT NOT NULL);",
+    "CREATE TABLE service_in_use (name TEXT PRIMARY KEY);",
+)
+BRIDGE_SECONDS = 10.0
+
+
+class Cloud:
+    """Use: `async with Cloud(home, settings) as cloud`. Raises OSError where the port is taken."""
+
+    def __init__(self, home: Home, settings: CloudSettings) -> None:
+        self.home = home
+        self.settings = settings
+        self.clock = SystemClock()
+        self.ids = Ids()
+        self.log = configure(sys.stderr)
+        self.pace = AWS_PACE if settings.pace == "aws" else FAST_PACE
+        self.database = Database(home.state / "state.db")
+        self.database.migrate("cloud", MIGRATIONS)
+        self.id = self._identify()
+        self.addresses = Addresses(self.database, self.id, many=sys.platform == "linux")
+        self.ancillary = Ancillary(
+            directory=home.state, account=settings.account, endpoint=settings.ancillary_endpoint, log=self.log
+        )
+        self._makers: dict[str, Callable[[], Awaitable[Service]]] = {
+            "ecr": self._make_ecr,
+            "logs": self._make_logs,
+            "ecs": self._make_ecs,
+            "cloudformation": self._make_cloudformation,
+        }
+        self.dispatcher = Dispatcher(self.ancillary, [StsApi().service()], self._makers)
+        self.gateway = Gateway(
+            self.dispatcher,
+            self.ancillary,
+            self._registry,
+            {"/_portside/health": self._health},
+            account=settings.account,
+            region=settings.region,
+            ids=self.ids,
+            log=self.log,
+        )
+        self.server = Server(self.gateway, settings.address, settings.port)
+        self._started_at = self.clock.now()
+        self._bridge = ""
+        self._parts = AsyncExitStack()
+        self._resuming: asyncio.Task[None] | None = None
+        self._images: Images | None = None
+        self._oci: Registry | None = None
+        self._engine: Engine | None = None
+        self._ecs: Ecs | None = None
+
+    async def __aenter__(self) -> Cloud:
+        async with AsyncExitStack() as parts:
+            await parts.enter_async_context(self.ancillary)
+            await parts.enter_async_context(self.server)
+            bridging = await parts.enter_async_context(
+                Loop("bridge", self._listen_on_bridge, self.clock, self.log)
+            )
+            bridging.wake("bridge")
+            self._parts = parts.pop_all()
+        self._resuming = asyncio.create_task(self._resume(), name="resume")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            await asyncio.gather(self._resuming, return_exceptions=True)
+        await self._parts.aclose()
+        self.database.close()
+
+    async def stop(self) -> None:
+        """A wanted stop: leave no container and no process of ours behind."""
+        if self._resuming is not None:
+            await asyncio.gather(self._resuming, return_exceptions=True)
+        await self._parts.aclose()
+        if self._ecs is not None:
+            from portside.cloud.machine.engine import EngineError
+
+            try:
+                await self._ecs.remove_all()
+            except EngineError as error:
+                self.log.error("containers could not be removed", error=error.reason)
+        if self._engine is not None:
+            await self._engine.close()
+
+    def write_record(self) -> None:
+        """Say where the cloud is, for the command line."""
+        record = Running(
+            os.getpid(),
+            self.id,
+            self.settings.address,
+            self.server.port,
+            self.settings.region,
+            self.settings.account,
+            self._started_at,
+        )
+        temporary = self.home.running.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(record)))
+        temporary.replace(self.home.running)
+
+    # Services, made when first needed
+
+    async def _resume(self) -> None:
+        """Make the services that were in use when the cloud ended."""
+        for row in self.database.read("SELECT name FROM service_in_use ORDER BY name"):
+            try:
+                await self.dispatcher.service(row["name"])
+            except Exception as error:
+                self.log.error(
+                    "service could not be resumed", service=row["name"], error=repr(error), exc_info=error
+                )
+
+    async def _load(self, service: str, module: str) -> Any:
+        """Import in a thread, so that what is already there goes on answering meanwhile."""
+        found = await asyncio.to_thread(importlib.import_module, f"portside.cloud.services.{module}")
+        with self.database.write() as tx:
+            tx.execute("INSERT OR IGNORE INTO service_in_use VALUES (?)", (service,))
+        return found
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        return {"database": self.database, "ids": self.ids, "clock": self.clock, "log": self.log}
+
+    async def _make_ecr(self) -> Service:
+        await self._load("ecr", "ecr.api")
+        from portside.cloud.services.ecr.api import EcrApi
+        from portside.cloud.services.ecr.blobs import Blobs
+        from portside.cloud.services.ecr.images import Images
+        from portside.cloud.services.ecr.registry import Registry
+        from portside.cloud.services.ecr.sweep_loop import SweepLoop
+
+        api = EcrApi(blobs=Blobs(self.home.state / "blobs"), **self._shared)
+        place = {"account": self.settings.account, "region": self.settings.region}
+        self._images = Images(api.catalogue, **place)
+        self._oci = Registry(api.catalogue, clock=self.clock, log=self.log, **place)
+        await self._parts.enter_async_context(SweepLoop(api.catalogue, clock=self.clock, log=self.log))
+        return api.service()
+
+    async def _make_logs(self) -> Service:
+        await self._load("logs", "logs.api")
+        from portside.cloud.services.logs.api import LogsApi
+
+        api = LogsApi(**self._shared)
+        await self._parts.enter_async_context(api.retention.loop)
+        api.retention.resume()
+        return api.service()
+
+    async def _make_ecs(self) -> Service:
+        await self.dispatcher.service("ecr")
+        await self._load("ecs", "ecs.orchestrator")
+        from portside.cloud.images import RegistryForEcs
+        from portside.cloud.machine.docker import DockerEngine
+        from portside.cloud.services.ecs.images import EngineImages
+        from portside.cloud.services.ecs.orchestrator import Ecs
+
+        assert self._images is not None
+        engine = self._engine = DockerEngine(_engine_host(self.settings), self.log)
+        self._ecs = Ecs(
+            calls=self.dispatcher,
+            pace=self.pace,
+            engine=engine,
+            images=EngineImages(engine, RegistryForEcs(self._images), self.settings.account),
+            addresses=self.addresses,
+            cloud=self.id,
+            account=self.settings.account,
+            region=self.settings.region,
+            **self._shared,
+        )
+        for service in ("autoscaling", "ec2"):
+            self.ancillary.subscribe(service, self._ecs.capacity.wake)
+        await self._parts.enter_async_context(self._ecs)
+        return self._ecs.service()
+
+    async def _make_cloudformation(self) -> Service:
+        await self._load("cloudformation", "cloudformation.api")
+        from portside.cloud.services.cloudformation.api import CloudFormationApi
+
+        api = CloudFormationApi(calls=self.dispatcher, **self._shared)
+        await self._parts.enter_async_context(api.loop)
+        return api.service()
+
+    # The rest of the front
+
+    def _identify(self) -> str:
+        row = self.database.one("SELECT id FROM cloud")
+        if row is not None:
+            return str(row["id"])
+        made = self.ids.hex(8)
+        with self.database.write() as tx:
+            tx.execute("INSERT INTO cloud VALUES (?)", (made,))
+        return made
+
+    async def _listen_on_bridge(self, key: str) -> TurnResult:
+        found = bridge.address()
+        if found and found != self._bridge:
+            try:
+                await self.server.listen_also(found, self.server.port)
+            except OSError as error:
+                self.log.warning("bridge", address=found, error=str(error))
+            self._bridge = found
+        return After(BRIDGE_SECONDS)
+
+    async def _registry(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await self.dispatcher.service("ecr")
+        assert self._oci is not None
+        await self._oci(connection, receive, send)
+
+    async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _engine_host(settings: CloudSettings) -> str:
+    """The socket to use. With none that answers, the usual one: an engine may be started later."""
+    if settings.engine:
+        return settings.engine
+    found = engines.find(os.environ, Path.home())
+    return found or engines.candidates(os.environ, Path.home())[0]

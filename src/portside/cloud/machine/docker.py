@@ -1,0 +1,484 @@
+"""The engine over a Docker Engine API socket: Docker, Podman, Colima.
+
+Owns the translation between `engine.py`'s values and the API's documents, the time limit of every call, and
+the four ways of saying no. Decides nothing. aiodocker is imported at the first call, so that an idle cloud
+stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from portside.cloud.kernel.log import Log
+from portside.cloud.machine.engine import (
+    Conflict,
+    ContainerEvent,
+    ContainerSpec,
+    ContainerState,
+    EngineInfo,
+    Health,
+    LogLine,
+    Missing,
+    Phase,
+    PortBinding,
+    Rejected,
+    Unavailable,
+)
+
+QUICK = 20.0  # everything that an engine answers from memory
+CREATE = 60.0  # may have to set up a snapshot
+START = 60.0
+STOP_MARGIN = 30.0  # on top of the grace that the container gets
+LOAD = 600.0
+PULL = 1800.0
+
+MIB = 1024 * 1024
+# Container output is kept by the cloud; the engine's own copy only has to outlast an interruption.
+LOG_DRIVER = {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "3"}}
+
+# What a cgroup set-up may be unable to do, and the words that engines then answer with.
+_RESOURCES = ("Memory", "MemoryReservation", "CpuShares")
+_RESOURCE_WORDS = ("cgroup", "memory limit", "memory reservation", "cpu shares", "controller", "kernel does not")
+_PORT_WORDS = ("port is already allocated", "address already in use", "port already", "failed to bind")
+
+
+class DockerEngine:
+    """Implements `Engine`. `host` is what DOCKER_HOST would hold, e.g. `unix:///var/run/docker.sock`."""
+
+    def __init__(self, host: str, log: Log) -> None:
+        self._host = host
+        self._log = log.bind(engine=host)
+        self._client: Any = None
+        self._opening = asyncio.Lock()
+
+    # Information
+
+    async def info(self) -> EngineInfo:
+        found = await self._json("info")
+        bridge = ""
+        try:
+            network = await self._json("networks/bridge")
+            for entry in (network.get("IPAM") or {}).get("Config") or []:
+                bridge = entry.get("Gateway") or bridge
+        except Missing:
+            pass  # Podman has no network of that name
+        return EngineInfo(
+            name=found.get("Name") or "",
+            version=found.get("ServerVersion") or "",
+            cpus=int(found.get("NCPU") or 1),
+            memory=int(found.get("MemTotal") or 0) // MIB,
+            bridge=bridge,
+            local=self._host.startswith("unix://") and "desktop" not in str(found.get("OperatingSystem")).lower(),
+        )
+
+    # Images
+
+    async def image_id(self, reference: str) -> str | None:
+        found = await self._image(reference)
+        return None if found is None else str(found["Id"])
+
+    async def image_digests(self, reference: str) -> tuple[str, ...]:
+        found = await self._image(reference) or {}
+        return tuple(name.rpartition("@")[2] for name in found.get("RepoDigests") or [])
+
+    async def _image(self, reference: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = await self._json(f"images/{reference}/json")
+            return found
+        except Missing:
+            return None
+
+    async def pull(self, reference: str, username: str = "", password: str = "") -> None:
+        headers = {}
+        if username:
+            import base64
+
+            document = json.dumps({"username": username, "password": password}).encode()
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(document).decode()
+        name, _, tag = reference.rpartition(":")
+        if "@" in reference or not name or "/" in tag:
+            params = {"fromImage": reference} if "@" in reference else {"fromImage": reference, "tag": "latest"}
+        else:
+            params = {"fromImage": name, "tag": tag}
+        async with (
+            self._limited(PULL, "pull an image"),
+            self._call("images/create", "POST", params=params, headers=headers) as answer,
+        ):
+            await _drain(answer)
+
+    async def load(self, archive: AsyncIterator[bytes]) -> None:
+        headers = {"content-type": "application/x-tar"}
+        async with (
+            self._limited(LOAD, "load an image"),
+            self._call("images/load", "POST", params={"quiet": "1"}, data=archive, headers=headers) as answer,
+        ):
+            await _drain(answer)
+
+    async def remove_image(self, reference: str) -> None:
+        try:
+            await self._json(f"images/{reference}", "DELETE", limit=CREATE)
+        except Missing:
+            return
+
+    # Containers
+
+    async def create(self, spec: ContainerSpec) -> str:
+        document = create_document(spec)
+        try:
+            return await self._create(spec.name, document)
+        except Rejected as error:
+            host = document["HostConfig"]
+            present = [key for key in _RESOURCES if host.get(key)]
+            if not present or not any(word in error.reason.lower() for word in _RESOURCE_WORDS):
+                raise
+            self._log.warning("limits not applied", container=spec.name, limits=present, reason=error.reason)
+            for key in present:
+                del host[key]
+            return await self._create(spec.name, document)
+
+    async def _create(self, name: str, document: dict[str, Any]) -> str:
+        answer = await self._json(
+            "containers/create", "POST", params={"name": name}, data=json.dumps(document).encode(), limit=CREATE
+        )
+        return str(answer["Id"])
+
+    async def start(self, container: str) -> None:
+        async with (
+            self._limited(START, "start a container"),
+            self._call(f"containers/{container}/start", "POST", headers={"content-type": "application/json"}),
+        ):
+            pass
+
+    async def stop(self, container: str, grace: int) -> None:
+        async with (
+            self._limited(grace + STOP_MARGIN, "stop a container"),
+            self._call(f"containers/{container}/stop", "POST", params={"t": str(grace)}),
+        ):
+            pass
+
+    async def remove(self, container: str) -> None:
+        try:
+            async with (
+                self._limited(CREATE, "remove a container"),
+                self._call(f"containers/{container}", "DELETE", params={"force": "1", "v": "1"}),
+            ):
+                pass
+        except Missing:
+            return
+        except Conflict as error:
+            if "already in progress" not in error.reason:
+                raise
+
+    async def inspect(self, container: str) -> ContainerState:
+        return state_of(await self._json(f"containers/{container}/json"))
+
+    async def containers(self, labels: Mapping[str, str]) -> list[ContainerState]:
+        listed = await self._json("containers/json", params={"all": "1", "filters": _filters(labels)})
+        found = []
+        for entry in listed:
+            try:
+                found.append(await self.inspect(entry["Id"]))
+            except Missing:
+                continue  # removed between the two calls
+        return found
+
+    async def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0"}
+        if since > 0:
+            # A float holds some hundred nanoseconds: ask from a little before, and drop what is too old here.
+            params["since"] = f"{since - 0.00001:.9f}"
+        async with self._call(f"containers/{container}/logs", "GET", params=params) as answer:
+            async for line in demultiplex(answer.content.iter_any()):
+                if line.at >= since:
+                    yield line
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
+        filters = json.dumps({"type": ["container"], "label": [f"{k}={v}" for k, v in labels.items()]})
+        async with self._call("events", "GET", params={"filters": filters}) as answer:
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = event_of(json.loads(line)) if line.strip() else None
+                    if event is not None:
+                        yield event
+
+    # Networks
+
+    async def create_network(self, name: str, labels: Mapping[str, str]) -> None:
+        document = {"Name": name, "Labels": dict(labels), "CheckDuplicate": True}
+        await self._json("networks/create", "POST", data=json.dumps(document).encode())
+
+    async def remove_network(self, name: str) -> None:
+        try:
+            async with self._limited(QUICK, "remove a network"), self._call(f"networks/{name}", "DELETE"):
+                pass
+        except Missing:
+            return
+
+    async def networks(self, labels: Mapping[str, str]) -> list[str]:
+        found = await self._json("networks", params={"filters": _filters(labels)})
+        return [entry["Name"] for entry in found]
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    # The connection
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._client is None:
+                import aiodocker
+                import aiohttp
+
+                # Limits are per call (`_limited`): streams have none, only the connection's set-up does.
+                timeout = aiohttp.ClientTimeout(total=None, sock_connect=QUICK)
+                try:
+                    self._client = aiodocker.Docker(url=self._host, timeout=timeout)
+                except (ValueError, OSError) as error:
+                    raise Unavailable(f"the container engine at {self._host} cannot be used: {error}") from None
+            return self._client
+
+    @asynccontextmanager
+    async def _limited(self, seconds: float, what: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise Unavailable(f"the container engine did not {what} within {seconds:g} seconds") from None
+
+    @asynccontextmanager
+    async def _call(self, path: str, method: str, **options: Any) -> AsyncIterator[Any]:
+        import aiohttp
+        from aiodocker.exceptions import DockerError
+
+        try:
+            client = await self._open()
+            # The limit is on the engine's first sign of life; how long a whole call may take is `_limited`'s.
+            opening = PULL if method == "POST" else QUICK
+            async with asyncio.timeout(opening):
+                query = client._query(path, method=method, timeout=aiohttp.ClientTimeout(), **options)
+                answer = await query.__aenter__()
+            try:
+                yield answer
+            finally:
+                if answer.content.at_eof():
+                    answer.release()
+                else:
+                    answer.close()
+        except DockerError as error:
+            raise translate(error.status, str(error.message)) from None
+        except TimeoutError:
+            raise Unavailable(f"the container engine at {self._host} does not answer in time") from None
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"the container engine at {self._host} does not answer: {reason}") from None
+
+    async def _json(self, path: str, method: str = "GET", *, limit: float = QUICK, **options: Any) -> Any:
+        if "data" in options:
+            options["headers"] = {"content-type": "application/json"}
+        async with self._limited(limit, "answer"), self._call(path, method, **options) as answer:
+            body = await answer.read()
+            return json.loads(body) if body.strip() else {}
+
+
+def translate(status: int, reason: str) -> Missing | Conflict | Unavailable | Rejected:
+    """An engine's refusal in our four kinds."""
+    lowered = reason.lower()
+    if any(word in lowered for word in _PORT_WORDS):
+        return Conflict(reason)
+    match status:
+        case 404:
+            return Missing(reason)
+        case 409:
+            return Conflict(reason)
+        case 502 | 503 | 504 | 900:  # 900: aiodocker could not connect
+            return Unavailable(reason)
+    return Rejected(reason)
+
+
+def create_document(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of the create call for `spec`."""
+    exposed: dict[str, dict[str, str]] = {}
+    published: dict[str, list[dict[str, str]]] = {}
+    for port in spec.ports:
+        key = f"{port.container_port}/{port.protocol}"
+        exposed[key] = {}
+        host_port = str(port.host_port) if port.host_port else ""
+        published.setdefault(key, []).append({"HostIp": port.host_ip, "HostPort": host_port})
+    host: dict[str, Any] = {
+        "PortBindings": published,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": LOG_DRIVER,
+        "Init": spec.init,
+        "ReadonlyRootfs": spec.read_only,
+        "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
+        "Binds": list(spec.binds),
+    }
+    if spec.cpu_shares is not None:
+        host["CpuShares"] = spec.cpu_shares
+    if spec.memory is not None:
+        host["Memory"] = spec.memory * MIB
+    if spec.memory_reservation is not None:
+        host["MemoryReservation"] = spec.memory_reservation * MIB
+    if spec.network is not None:
+        host["NetworkMode"] = spec.network
+    if spec.ulimits:
+        host["Ulimits"] = [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits]
+    document: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "ExposedPorts": exposed,
+        "HostConfig": host,
+        "Healthcheck": _health_check(spec),
+    }
+    optional = {
+        "Cmd": None if spec.command is None else list(spec.command),
+        "Entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
+        "Hostname": spec.hostname,
+        "User": spec.user,
+        "WorkingDir": spec.working_directory,
+        "StopSignal": spec.stop_signal,
+    }
+    return document | {key: value for key, value in optional.items() if value is not None}
+
+
+def _health_check(spec: ContainerSpec) -> dict[str, Any]:
+    check = spec.health_check
+    if check is None:
+        return {"Test": ["NONE"]}
+    second = 1_000_000_000
+    return {
+        "Test": list(check.test),
+        "Interval": check.interval * second,
+        "Timeout": check.timeout * second,
+        "Retries": check.retries,
+        "StartPeriod": check.start_period * second,
+    }
+
+
+def state_of(document: Mapping[str, Any]) -> ContainerState:
+    """What `GET /containers/{id}/json` answered."""
+    state = document["State"]
+    if state.get("Running"):
+        phase = Phase.RUNNING
+    elif _seconds(state.get("FinishedAt")) > 0 or state.get("Status") in ("exited", "dead", "stopped"):
+        phase = Phase.EXITED
+    else:
+        phase = Phase.CREATED
+    ports = []
+    settings = document.get("NetworkSettings") or {}
+    for key, bindings in (settings.get("Ports") or {}).items():
+        number, _, protocol = key.partition("/")
+        for binding in bindings or []:
+            if binding.get("HostPort"):
+                ports.append(
+                    PortBinding(
+                        int(number), binding.get("HostIp") or "", int(binding["HostPort"]), protocol or "tcp"
+                    )
+                )
+    health = (state.get("Health") or {}).get("Status") or "none"
+    return ContainerState(
+        id=str(document["Id"]),
+        name=str(document["Name"]).lstrip("/"),
+        labels=(document.get("Config") or {}).get("Labels") or {},
+        phase=phase,
+        image=str(document.get("Image") or ""),
+        exit_code=int(state.get("ExitCode") or 0) if phase is Phase.EXITED else None,
+        out_of_memory=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        started_at=_seconds(state.get("StartedAt")),
+        finished_at=_seconds(state.get("FinishedAt")) if phase is Phase.EXITED else 0.0,
+        ports=tuple(ports),
+        address=settings.get("IPAddress") or "",
+        health=Health(health) if health in list(Health) else Health.NONE,
+    )
+
+
+_ACTIONS = ("start", "die", "oom", "destroy")
+
+
+def event_of(document: Mapping[str, Any]) -> ContainerEvent | None:
+    """One line of the event stream, if it is of interest. Podman says `died` and `remove`."""
+    actor = document.get("Actor") or {}
+    action = str(document.get("Action") or document.get("status") or "")
+    action = {"died": "die", "remove": "destroy"}.get(action, action)
+    if action.startswith("health_status"):
+        action = "health"
+    elif action not in _ACTIONS:
+        return None
+    return ContainerEvent(action, str(actor.get("ID") or document.get("id") or ""), actor.get("Attributes") or {})
+
+
+async def demultiplex(chunks: AsyncIterator[bytes]) -> AsyncIterator[LogLine]:
+    """Lines out of the log stream: frames of an 8-byte header (stream, length) and time-stamped text."""
+    buffer = b""
+    unfinished = {1: b"", 2: b""}
+    async for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= 8:
+            size = int.from_bytes(buffer[4:8], "big")
+            if len(buffer) < 8 + size:
+                break
+            stream = buffer[0] if buffer[0] in unfinished else 1
+            text = unfinished[stream] + buffer[8 : 8 + size]
+            buffer = buffer[8 + size :]
+            *lines, unfinished[stream] = text.split(b"\n")
+            for line in lines:
+                yield _line(line, stream)
+    for stream, text in unfinished.items():
+        if text:
+            yield _line(text, stream)
+
+
+def _line(raw: bytes, stream: int) -> LogLine:
+    stamp, _, text = raw.partition(b" ")
+    at = _seconds(stamp.decode("ascii", "replace"))
+    return LogLine(at, text.rstrip(b"\r").decode("utf-8", "replace"), "stderr" if stream == 2 else "stdout")
+
+
+def _seconds(stamp: Any) -> float:
+    """RFC 3339 with nanoseconds to epoch seconds; 0 for Go's zero time and for what is no time."""
+    text = str(stamp or "")
+    if len(text) < 19 or text.startswith("0001-"):
+        return 0.0
+    zone = text[19:].lstrip(".0123456789")
+    fraction = text[19 : len(text) - len(zone)]
+    try:
+        whole = datetime.fromisoformat(text[:19] + (zone if zone not in ("", "Z") else "+00:00"))
+        return whole.astimezone(UTC).timestamp() + (float("0" + fraction) if len(fraction) > 1 else 0.0)
+    except ValueError:
+        return 0.0
+
+
+def _filters(labels: Mapping[str, str]) -> str:
+    return json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})
+
+
+async def _drain(answer: Any) -> None:
+    """Read a progress stream to its end; the engine reports failures inside it, under status 200."""
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            _raise_reported(line)
+    _raise_reported(rest)
+
+
+def _raise_reported(line: bytes) -> None:
+    if b'"error' not in line:
+        return
+    document = json.loads(line)
+    reason = str((document.get("errorDetail") or {}).get("message") or document.get("error") or "")
+    if not reason:
+        return
+    missing = ("not found", "manifest unknown", "does not exist", "no such")
+    raise Missing(reason) if any(word in reason.lower() for word in missing) else Rejected(reason)

@@ -1,0 +1,55 @@
+"""CloudFormation: the operations of the service and the life of its loop.
+
+Owns the assembly of the groups of operations (`stack_calls.py`, `change_set_calls.py`, `read_calls.py`) with the
+loop that carries them out (`stack_loop.py`). Use: `async with CloudFormationApi(...) as api`; on entering, every
+operation that was under way when the cloud stopped goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import Log
+from portside.cloud.services.calls import Calls, Service, operations_of
+from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
+from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.read_calls import ReadCalls
+from portside.cloud.services.cloudformation.records import MIGRATIONS
+from portside.cloud.services.cloudformation.session import Zones
+from portside.cloud.services.cloudformation.stack_loop import StackLoop
+
+NAME = "cloudformation"
+
+
+class CloudFormationApi(ChangeSetCalls, ReadCalls):
+    """Every operation that this cloud offers of CloudFormation."""
+
+    def __init__(self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, log: Log) -> None:
+        database.migrate(NAME, MIGRATIONS)
+        zones = Zones(calls)
+        journal = Journal(clock, ids)
+        self.loop = StackLoop(
+            database=database, ids=ids, clock=clock, calls=calls, log=log, zones=zones, journal=journal
+        )
+        super().__init__(
+            database=database,
+            ids=ids,
+            clock=clock,
+            calls=calls,
+            zones=zones,
+            journal=journal,
+            wake=self.loop.wake,
+        )
+
+    async def __aenter__(self) -> CloudFormationApi:
+        await self.loop.__aenter__()
+        return self
+
+    async def __aexit__(self, *details: Any) -> None:
+        await self.loop.__aexit__(*details)
+
+    def service(self) -> Service:
+        return Service(NAME, operations_of(self))

@@ -1,0 +1,83 @@
+"""What the groups of operations share: how a stack is found, and pages of long lists.
+
+Owns `Operations`, the base of `stack_calls.py`, `change_set_calls.py` and `read_calls.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.cloudformation import rows
+from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.records import Stack, StackStatus
+from portside.cloud.services.cloudformation.session import Zones
+
+
+class Operations:
+    """`wake` makes the stack loop look at a stack."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        zones: Zones,
+        journal: Journal,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._db = database
+        self._ids = ids
+        self._clock = clock
+        self._calls = calls
+        self._zones = zones
+        self._journal = journal
+        self._wake = wake
+
+    def _live(self, caller: Caller, name: str) -> Stack | None:
+        """A stack that is not deleted, by name or id."""
+        found = self._any(caller, name)
+        return None if found is None or found.status is StackStatus.DELETE_COMPLETE else found
+
+    def _any(self, caller: Caller, name: str) -> Stack | None:
+        """Deleted stacks are found by id only."""
+        if name.startswith("arn:"):
+            found = rows.stack_by_id(self._db, name)
+            return found if found is not None and found.region == caller.region else None
+        return rows.live_stack(self._db, caller.region, name)
+
+    def _need(self, caller: Caller, name: str) -> Stack:
+        found = self._any(caller, name)
+        if found is None:
+            raise invalid(f"Stack [{name}] does not exist")
+        return found
+
+    def _need_with_id(self, caller: Caller, name: str) -> Stack:
+        """As DescribeStacks words it."""
+        found = self._any(caller, name)
+        if found is None:
+            raise invalid(f"Stack with id {name} does not exist")
+        return found
+
+
+def page(items: list[Any], params: Params, size: int) -> tuple[list[Any], str | None]:
+    """One page of a list, and the token of the next one."""
+    start = 0
+    token = params.get("NextToken")
+    if token:
+        try:
+            start = int(base64.urlsafe_b64decode(token.encode()).decode())
+        except (ValueError, binascii.Error):
+            raise invalid("Invalid NextToken") from None
+    end = start + size
+    following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
+    return items[start:end], following

@@ -1,0 +1,217 @@
+"""Change sets: made from the same proposal as an update, executed as one.
+
+The plan is computed in CreateChangeSet and stored; ExecuteChangeSet hands the frozen specification to the same
+intent that UpdateStack and CreateStack write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.cloudformation import changes, describe, rows, template
+from portside.cloud.services.cloudformation.base import page
+from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
+from portside.cloud.services.cloudformation.plan import Plan
+from portside.cloud.services.cloudformation.proposal import (
+    Proposal,
+    make_spec,
+    nothing_changes,
+    propose,
+    read_body,
+    require_capabilities,
+    require_types,
+)
+from portside.cloud.services.cloudformation.records import (
+    ChangeSet,
+    ChangeSetStatus,
+    ExecutionStatus,
+    Spec,
+    Stack,
+    StackStatus,
+)
+from portside.cloud.services.cloudformation.stack_calls import StackCalls, refuse_update
+
+NO_CHANGES = (
+    "The submitted information didn't contain changes. Submit different information to create a change set."
+)
+PAGE = 100
+
+
+class ChangeSetCalls(StackCalls):
+    @operation("CreateChangeSet")
+    async def create_change_set(self, caller: Caller, params: Params) -> Params:
+        name: str = params["ChangeSetName"]
+        kind = params.get("ChangeSetType") or "UPDATE"
+        if kind == "IMPORT" or params.get("ResourcesToImport"):
+            raise invalid("portside's local cloud does not offer change sets of type IMPORT.")
+        if params.get("IncludeNestedStacks"):
+            raise invalid("portside's local cloud does not offer nested stacks.")
+        stack = self._stack_for(caller, params["StackName"], name, kind)
+        new = stack.status is StackStatus.REVIEW_IN_PROGRESS
+        if any(each.name == name for each in rows.change_sets(self._db, stack.id)):
+            raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
+        if not new:
+            refuse_update(stack)
+        before = None if new else stack.spec
+        body = await read_body(params, self._calls, caller, None if before is None else before.body)
+        parsed = template.parse(body)
+        spec = await make_spec(params, body, parsed, before, self._calls, caller)
+        require_capabilities(parsed, list(spec.capabilities))
+        require_types(parsed, params.get("ResourceTypes"))
+        proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
+        made = ChangeSet(
+            id=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{self._ids.uuid()}",
+            name=name,
+            stack_id=stack.id,
+            stack_name=stack.name,
+            kind="CREATE" if new else "UPDATE",
+            status=ChangeSetStatus.CREATE_COMPLETE,
+            execution=ExecutionStatus.AVAILABLE,
+            created=self._clock.now(),
+            spec=spec,
+            changes=tuple(_changes(stack, before, proposal)),
+            description=params.get("Description", ""),
+            on_stack_failure=params.get("OnStackFailure", ""),
+        )
+        refused = proposal.trouble or (NO_CHANGES if not new and nothing_changes(stack, proposal) else "")
+        if refused:
+            made = replace(
+                made,
+                status=ChangeSetStatus.FAILED,
+                execution=ExecutionStatus.UNAVAILABLE,
+                reason=refused,
+                changes=(),
+            )
+        with self._db.write() as tx:
+            present = rows.stack_by_id(tx, stack.id)
+            if present is None:
+                if rows.live_stack(tx, caller.region, stack.name) is not None:
+                    raise AwsError("AlreadyExistsException", f"Stack [{stack.name}] already exists")
+                rows.save_stack(tx, stack)
+                self._journal.told(tx, stack)
+            rows.save_change_set(tx, made)
+        return {"Id": made.id, "StackId": stack.id}
+
+    def _stack_for(self, caller: Caller, name: str, change_set: str, kind: str) -> Stack:
+        found = self._any(caller, name)
+        if kind == "CREATE":
+            if found is None:
+                if name.startswith("arn:"):
+                    raise invalid(f"Stack [{name}] does not exist")
+                return self.blank_stack(caller, name)
+            if found.status is StackStatus.DELETE_COMPLETE:
+                raise invalid(
+                    f"Stack [{name}] already exists and cannot be created again with the changeSet [{change_set}]."
+                )
+            if found.status is not StackStatus.REVIEW_IN_PROGRESS:
+                raise invalid(
+                    f"Stack [{name}] already exists and cannot be created again with the changeSet [{change_set}]."
+                )
+            return found
+        if found is None:
+            raise invalid(f"Stack [{name}] does not exist")
+        if found.status is StackStatus.REVIEW_IN_PROGRESS:
+            refuse_update(found)
+        return found
+
+    def _find(self, caller: Caller, params: Params) -> ChangeSet:
+        name: str = params["ChangeSetName"]
+        if name.startswith("arn:"):
+            found = rows.change_set_by_id(self._db, name)
+            if found is None:
+                raise missing_change_set(name)
+            return found
+        if not params.get("StackName"):
+            raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
+        stack = self._need(caller, params["StackName"])
+        for each in rows.change_sets(self._db, stack.id):
+            if each.name == name:
+                return each
+        raise missing_change_set(name)
+
+    @operation("DescribeChangeSet")
+    def describe_change_set(self, caller: Caller, params: Params) -> Params:
+        found = self._find(caller, params)
+        shown, following = page(list(found.changes), params, PAGE)
+        if not params.get("IncludePropertyValues"):
+            shown = [describe.without_values(each) for each in shown]
+        return describe.change_set(found, shown) | {"NextToken": following}
+
+    @operation("ListChangeSets")
+    def list_change_sets(self, caller: Caller, params: Params) -> Params:
+        stack = self._need(caller, params["StackName"])
+        found, following = page(rows.change_sets(self._db, stack.id), params, PAGE)
+        return {"Summaries": [describe.change_set_summary(each) for each in found], "NextToken": following}
+
+    @operation("DeleteChangeSet")
+    def delete_change_set(self, caller: Caller, params: Params) -> Params:
+        try:
+            found = self._find(caller, params)
+        except AwsError as error:
+            if error.code == "ChangeSetNotFound":
+                return {}
+            raise
+        with self._db.write() as tx:
+            rows.drop_change_set(tx, found.id)
+        return {}
+
+    @operation("ExecuteChangeSet")
+    async def execute_change_set(self, caller: Caller, params: Params) -> Params:
+        found = self._find(caller, params)
+        refuse_execution(found)
+        stack = rows.stack_by_id(self._db, found.stack_id)
+        if stack is None:
+            raise invalid(f"Stack [{found.stack_name}] does not exist")
+        if found.on_stack_failure and params.get("DisableRollback"):
+            raise invalid("DisableRollback cannot be set when OnStackFailure of the change set is.")
+        proposal = Proposal(found.spec, template.parse(found.spec.body), Plan(), None)
+        token = params.get("ClientRequestToken", "")
+        no_rollback = bool(params.get("DisableRollback", False)) or found.on_stack_failure == "DO_NOTHING"
+        with self._db.write() as tx:
+            now = rows.stack_by_id(tx, stack.id)
+            again = rows.change_set_by_id(tx, found.id)
+            if now is None or again is None:
+                raise missing_change_set(found.name)
+            refuse_execution(again)
+            # Describable by ARN from now on, but no longer one of the stack's.
+            executed = replace(again, execution=ExecutionStatus.EXECUTE_COMPLETE, hidden=True)
+            if found.kind == "CREATE":
+                if now.status is not StackStatus.REVIEW_IN_PROGRESS:
+                    refuse_update(now)
+                on_failure = found.on_stack_failure or ("DO_NOTHING" if no_rollback else "ROLLBACK")
+                self.begin_create(
+                    tx,
+                    now,
+                    proposal,
+                    caller,
+                    on_failure=on_failure,
+                    timeout_minutes=None,
+                    token=token,
+                    termination_protection=False,
+                    change_set=found.id,
+                    updated=self._clock.now(),
+                )
+            else:
+                refuse_update(now)
+                self.begin_update(
+                    tx, now, proposal, caller, token=token, disable_rollback=no_rollback, change_set=found.id
+                )
+            rows.save_change_set(tx, executed)
+        return {}
+
+
+def refuse_execution(found: ChangeSet) -> None:
+    if found.execution is not ExecutionStatus.AVAILABLE:
+        raise AwsError(
+            "InvalidChangeSetStatus",
+            f"ChangeSet [{found.id}] cannot be executed in its current status of [{found.status}]",
+        )
+
+
+def _changes(stack: Stack, before: Spec | None, proposal: Proposal) -> list[Params]:
+    old = template.parse(before.body) if before is not None else None
+    known = {each.key: each.effective for each in before.parameters} if before is not None else {}
+    changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
+    return changes.describe(proposal.plan, old, proposal.template, changed, values=True)

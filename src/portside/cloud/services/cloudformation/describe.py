@@ -1,0 +1,169 @@
+"""From records to the members of answers.
+
+Pure. Owns what each Describe and List call shows of a stack, resource, event or change set, masking included.
+"""
+
+from __future__ import annotations
+
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import parameters, template
+from portside.cloud.services.cloudformation.records import ChangeSet, Event, Resource, Spec, Stack, StackStatus
+
+NOT_CHECKED = "NOT_CHECKED"
+
+
+def shown_parameters(spec: Spec) -> list[Params]:
+    declared = template.parse(spec.body).parameters if spec.body else {}
+    found = []
+    for each in spec.parameters:
+        hidden = parameters.no_echo(declared.get(each.key, {}))
+        entry: Params = {"ParameterKey": each.key, "ParameterValue": parameters.MASK if hidden else each.value}
+        if each.resolved is not None:
+            entry["ResolvedValue"] = parameters.MASK if hidden else each.resolved
+        found.append(entry)
+    return found
+
+
+def shown_tags(spec: Spec) -> list[Params]:
+    return [{"Key": key, "Value": value} for key, value in spec.tags]
+
+
+def stack(found: Stack) -> Params:
+    answer: Params = {
+        "StackId": found.id,
+        "StackName": found.name,
+        "ChangeSetId": found.change_set or None,
+        "Description": found.description or None,
+        "Parameters": shown_parameters(found.spec) or None,
+        "CreationTime": found.created,
+        "LastUpdatedTime": found.updated,
+        "DeletionTime": found.deleted,
+        "RollbackConfiguration": found.spec.rollback,
+        "StackStatus": found.status.value,
+        "StackStatusReason": found.reason or None,
+        "DisableRollback": found.disable_rollback,
+        "NotificationARNs": list(found.spec.notifications),
+        "TimeoutInMinutes": found.timeout_minutes,
+        "Capabilities": list(found.spec.capabilities) or None,
+        "RoleARN": found.spec.role or None,
+        "Tags": shown_tags(found.spec),
+        "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+    }
+    # Outputs are settled at the end of an operation and cannot be read before.
+    settled = not found.status.busy or "CLEANUP" in found.status
+    if found.outputs and settled:
+        answer["Outputs"] = [
+            {
+                "OutputKey": each.key,
+                "OutputValue": each.value,
+                "Description": each.description or None,
+                "ExportName": each.export or None,
+            }
+            for each in found.outputs
+        ]
+    if found.status is not StackStatus.DELETE_COMPLETE:
+        answer["EnableTerminationProtection"] = found.termination_protection
+    return answer
+
+
+def stack_summary(found: Stack) -> Params:
+    parsed = found.description
+    return {
+        "StackId": found.id,
+        "StackName": found.name,
+        "TemplateDescription": parsed or None,
+        "CreationTime": found.created,
+        "LastUpdatedTime": found.updated,
+        "DeletionTime": found.deleted,
+        "StackStatus": found.status.value,
+        "StackStatusReason": found.reason or None,
+        "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+    }
+
+
+def resource(found: Resource, owner: Stack) -> Params:
+    return {
+        "StackName": owner.name,
+        "StackId": owner.id,
+        "LogicalResourceId": found.logical_id,
+        "PhysicalResourceId": found.applied.physical_id or None,
+        "ResourceType": found.type,
+        "Timestamp": found.changed,
+        "ResourceStatus": found.status.value,
+        "ResourceStatusReason": found.reason or None,
+        "DriftInformation": {"StackResourceDriftStatus": NOT_CHECKED},
+    }
+
+
+def resource_detail(found: Resource, owner: Stack, metadata: str | None) -> Params:
+    answer = resource(found, owner)
+    answer["LastUpdatedTimestamp"] = answer.pop("Timestamp")
+    answer["Metadata"] = metadata
+    return answer
+
+
+def resource_summary(found: Resource, owner: Stack) -> Params:
+    answer = resource(found, owner)
+    answer["LastUpdatedTimestamp"] = answer.pop("Timestamp")
+    del answer["StackName"], answer["StackId"]
+    return answer
+
+
+def event(found: Event) -> Params:
+    return {
+        "StackId": found.stack_id,
+        "EventId": found.id,
+        "StackName": found.stack_name,
+        "LogicalResourceId": found.logical_id,
+        "PhysicalResourceId": found.physical_id,
+        "ResourceType": found.type,
+        "Timestamp": found.time,
+        "ResourceStatus": found.status,
+        "ResourceStatusReason": found.reason or None,
+        "ResourceProperties": found.properties or None,
+        "ClientRequestToken": found.token or None,
+    }
+
+
+def change_set_summary(found: ChangeSet) -> Params:
+    return {
+        "StackId": found.stack_id,
+        "StackName": found.stack_name,
+        "ChangeSetId": found.id,
+        "ChangeSetName": found.name,
+        "ExecutionStatus": found.execution.value,
+        "Status": found.status.value,
+        "StatusReason": found.reason or None,
+        "CreationTime": found.created,
+        "Description": found.description or None,
+        "IncludeNestedStacks": False,
+    }
+
+
+def change_set(found: ChangeSet, changes: list[Params]) -> Params:
+    return change_set_summary(found) | {
+        "Parameters": shown_parameters(found.spec) or None,
+        "NotificationARNs": list(found.spec.notifications),
+        "RollbackConfiguration": found.spec.rollback,
+        "Capabilities": list(found.spec.capabilities),
+        "Tags": shown_tags(found.spec) or None,
+        "Changes": changes,
+        "OnStackFailure": found.on_stack_failure or None,
+    }
+
+
+def without_values(change: Params) -> Params:
+    """A change as DescribeChangeSet shows it unless IncludePropertyValues is set."""
+    inner = {key: value for key, value in change["ResourceChange"].items() if not key.endswith("Context")}
+    inner["Details"] = [
+        detail
+        | {
+            "Target": {
+                key: value
+                for key, value in detail["Target"].items()
+                if key in ("Attribute", "Name", "RequiresRecreation")
+            }
+        }
+        for detail in inner["Details"]
+    ]
+    return change | {"ResourceChange": inner}

@@ -1,0 +1,143 @@
+"""From the text of a template to plain dictionaries: YAML with its short forms, and JSON.
+
+Pure. Owns the tags (`!Ref`, `!Sub`, ...) and the texts for what is not well-formed; what the document means is
+the business of `template.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+from portside.cloud.protocol.errors import AwsError
+
+# Tags whose long form has no `Fn::` before the name.
+_BARE = frozenset({"Ref", "Condition"})
+_FUNCTIONS = (
+    "And", "Base64", "Cidr", "Contains", "EachMemberEquals", "EachMemberIn", "Equals", "FindInMap", "ForEach",
+    "GetAtt", "GetAZs", "GetStackOutput", "If", "ImportValue", "Join", "Length", "Not", "Or", "RefAll", "Select",
+    "Split", "Sub", "ToJsonString", "Transform", "ValueOf", "ValueOfAll",
+)  # fmt: skip
+_ALIAS = re.compile(r"(?:^|[\s,\[{])\*[A-Za-z0-9]", re.MULTILINE)
+
+
+def invalid(message: str) -> AwsError:
+    return AwsError("ValidationError", message)
+
+
+def read(text: str) -> dict[str, Any]:
+    """The document as JSON would hold it: strings as keys, functions in their long form, no nulls."""
+    document = _read_json(text) if text.lstrip().startswith("{") else _read_yaml(text)
+    if not isinstance(document, dict):
+        raise invalid("Template format error: unsupported structure.")
+    _refuse_nulls(document, "")
+    return document
+
+
+def is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        # A YAML flow mapping starts with a brace too.
+        try:
+            return _read_yaml(text)
+        except AwsError:
+            raise invalid(
+                f"Template format error: JSON not well-formed. (line {error.lineno}, column {error.colno})"
+            ) from None
+
+
+def _read_yaml(text: str) -> Any:
+    import yaml
+
+    loader = _loader()
+    try:
+        if _ALIAS.search(text) and any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(text, loader)):
+            raise invalid("Template error: YAML aliases are not allowed in CloudFormation templates")
+        return yaml.load(text, loader)  # noqa: S506 (the loader below is a safe one)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise invalid(f"Template format error: YAML not well-formed.{where}") from None
+    except yaml.YAMLError:
+        raise invalid("Template format error: YAML not well-formed.") from None
+    except RecursionError:
+        raise invalid("Template format error: unsupported structure.") from None
+
+
+@cache
+def _loader() -> Any:
+    """A safe loader, in C where PyYAML has it, that knows the short forms and leaves dates as text."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class TemplateLoader(base):  # type: ignore[misc]
+        pass
+
+    TemplateLoader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in base.yaml_implicit_resolvers.items()
+    }
+
+    def mapping(loader: Any, node: Any) -> dict[str, Any]:
+        loader.flatten_mapping(node)
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            # The spelling in the text counts: `on:` and `0123:` are names here, not a boolean and a number.
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
+            found[key_node.value] = loader.construct_object(value_node, deep=True)
+        return found
+
+    def function(name: str) -> Any:
+        key = name if name in _BARE else f"Fn::{name}"
+
+        def construct(loader: Any, node: Any) -> dict[str, Any]:
+            value: Any
+            if isinstance(node, yaml.ScalarNode):
+                value = _plain(loader, node)
+                if name == "GetAtt" and isinstance(value, str):
+                    value = value.split(".", 1)
+            elif isinstance(node, yaml.SequenceNode):
+                value = loader.construct_sequence(node, deep=True)
+            else:
+                value = mapping(loader, node)
+            return {key: value}
+
+        return construct
+
+    def unknown(loader: Any, suffix: str, node: Any) -> Any:
+        raise yaml.constructor.ConstructorError(None, None, f"unknown tag !{suffix}", node.start_mark)
+
+    TemplateLoader.add_constructor("tag:yaml.org,2002:map", mapping)
+    for name in (*_BARE, *_FUNCTIONS):
+        TemplateLoader.add_constructor(f"!{name}", function(name))
+    TemplateLoader.add_multi_constructor("!", unknown)
+    return TemplateLoader
+
+
+def _plain(loader: Any, node: Any) -> Any:
+    """A scalar under a tag has lost its implicit type: `!GetAZs ""` is text, and so is everything else."""
+    return loader.construct_scalar(node)
+
+
+def _refuse_nulls(value: Any, path: str) -> None:
+    if value is None:
+        raise invalid(f"[{path}] 'null' values are not allowed in templates")
+    if isinstance(value, dict):
+        for key, member in value.items():
+            _refuse_nulls(member, f"{path}/{key}")
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _refuse_nulls(member, f"{path}/{index}")
+
+
+def missing_change_set(name: str) -> AwsError:
+    return AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)

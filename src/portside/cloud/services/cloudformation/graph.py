@@ -1,0 +1,50 @@
+"""Orders of names that depend on one another: cycles, levels, and who depends on whom.
+
+Pure; knows nothing of resources. Used for resources (`plan.py`) and conditions (`template.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+def order(needs: Mapping[str, Iterable[str]]) -> list[str]:
+    """Every name after all it needs, otherwise in the given order. Names in a cycle are left out."""
+    waiting = {name: {other for other in others if other in needs} for name, others in needs.items()}
+    found: list[str] = []
+    done: set[str] = set()
+    while True:
+        ready = [name for name, others in waiting.items() if others <= done]
+        if not ready:
+            return found
+        for name in ready:
+            del waiting[name]
+        found += ready
+        done.update(ready)
+
+
+def cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
+    """The names of a circular dependency in the given order, empty if there is none."""
+    known = {name: [other for other in others if other in needs] for name, others in needs.items()}
+    for name, others in known.items():
+        if name in others:
+            return [name]
+    left = {name: set(others) for name, others in known.items() if name not in set(order(needs))}
+    # What only hangs on a cycle is not part of it.
+    while True:
+        needed = {other for others in left.values() for other in others}
+        loose = [name for name in left if name not in needed]
+        if not loose:
+            return list(left)
+        for name in loose:
+            del left[name]
+
+
+def reverse(needs: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """For each name, who needs it."""
+    found: dict[str, set[str]] = {name: set() for name in needs}
+    for name, others in needs.items():
+        for other in others:
+            if other in found:
+                found[other].add(name)
+    return found

@@ -1,0 +1,108 @@
+"""Writes events and status changes, always in the transaction that makes them true.
+
+Owns the form of event ids and what an event carries; decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.protocol.serialise import iso
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import rows
+from portside.cloud.services.cloudformation.records import TRANSITIONS, Event, Resource, Stack, StackStatus
+
+STACK_TYPE = "AWS::CloudFormation::Stack"
+
+
+class Journal:
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock = clock
+        self._ids = ids
+
+    def stack(self, tx: Transaction, stack: Stack, status: StackStatus, reason: str = "", **fields: Any) -> Stack:
+        """Move the stack and tell so."""
+        if (stack.status, status) not in TRANSITIONS:
+            raise RuntimeError(f"a stack does not go from {stack.status} to {status}")
+        moved = replace(stack, status=status, reason=reason, **fields)
+        rows.save_stack(tx, moved)
+        self.told(tx, moved)
+        return moved
+
+    def told(self, tx: Transaction, stack: Stack) -> None:
+        """An event with the stack's present status and reason."""
+        event = Event(
+            id=self._ids.uuid(),
+            stack_id=stack.id,
+            stack_name=stack.name,
+            logical_id=stack.name,
+            physical_id=stack.id,
+            type=STACK_TYPE,
+            time=self._clock.now(),
+            status=stack.status,
+            reason=stack.reason,
+            token=stack.token,
+        )
+        rows.add_event(tx, event)
+
+    def resource(
+        self,
+        tx: Transaction,
+        stack: Stack,
+        resource: Resource,
+        *,
+        physical_id: str | None = None,
+        shown: Params | None = None,
+        save: bool = True,
+        cleanup: bool = False,
+    ) -> None:
+        """Store the resource as it now is and tell so."""
+        now = self._clock.now()
+        if save:
+            rows.save_resource(tx, replace(resource, changed=now))
+        self.resource_event(
+            tx,
+            stack,
+            resource.logical_id,
+            resource.type,
+            resource.applied.physical_id if physical_id is None else physical_id,
+            resource.status,
+            resource.reason,
+            shown=shown,
+            cleanup=cleanup,
+        )
+
+    def resource_event(
+        self,
+        tx: Transaction,
+        stack: Stack,
+        logical_id: str,
+        kind: str,
+        physical_id: str,
+        status: str,
+        reason: str = "",
+        *,
+        shown: Params | None = None,
+        cleanup: bool = False,
+    ) -> None:
+        now = self._clock.now()
+        made = f"{logical_id}-{self._ids.uuid()}" if cleanup else f"{logical_id}-{status}-{iso(now)}"
+        event = Event(
+            id=made,
+            stack_id=stack.id,
+            stack_name=stack.name,
+            logical_id=logical_id,
+            physical_id=physical_id,
+            type=kind,
+            time=now,
+            status=status,
+            reason=reason,
+            properties="" if shown is None else json.dumps(shown, separators=(",", ":")),
+            token=stack.token,
+        )
+        rows.add_event(tx, event)

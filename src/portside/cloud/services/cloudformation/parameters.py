@@ -1,0 +1,245 @@
+"""Parameters: from what a caller sent and what the template declares to the values of a stack.
+
+Pure, but for `resolve`, which fetches what SSM-typed parameters point to. Owns types, constraints and the texts
+of their violation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.records import Value
+from portside.cloud.services.cloudformation.template import Template
+
+_SYNTAX = {
+    "AWS::EC2::Image::Id": r"ami-[0-9a-f]{8,17}",
+    "AWS::EC2::Instance::Id": r"i-[0-9a-f]{8,17}",
+    "AWS::EC2::SecurityGroup::Id": r"sg-[0-9a-f]{8,17}",
+    "AWS::EC2::Subnet::Id": r"subnet-[0-9a-f]{8,17}",
+    "AWS::EC2::VPC::Id": r"vpc-[0-9a-f]{8,17}",
+    "AWS::EC2::Volume::Id": r"vol-[0-9a-f]{8,17}",
+    "AWS::EC2::AvailabilityZone::Name": r".+",
+    "AWS::EC2::KeyPair::KeyName": r".+",
+    "AWS::EC2::SecurityGroup::GroupName": r".+",
+    "AWS::Route53::HostedZone::Id": r"[A-Z0-9]+",
+    "AWS::SSM::Parameter::Name": r"[A-Za-z0-9_.\-/:]+",
+}
+_SIMPLE = frozenset({"String", "Number", "CommaDelimitedList", "List<Number>", "List<String>"})
+_SSM_VALUE = re.compile(r"AWS::SSM::Parameter::Value<(.+)>")
+_LIST = re.compile(r"List<(.+)>")
+_KEYS = frozenset(
+    {
+        "Type", "Default", "AllowedValues", "AllowedPattern", "ConstraintDescription", "Description", "MinLength",
+        "MaxLength", "MinValue", "MaxValue", "NoEcho",
+    }
+)  # fmt: skip
+MASK = "****"
+NO_DEFAULT = object()
+
+
+def is_list(kind: str) -> bool:
+    inner = _SSM_VALUE.fullmatch(kind)
+    kind = inner[1] if inner else kind
+    return kind == "CommaDelimitedList" or kind.startswith("List<")
+
+
+def no_echo(declared: Mapping[str, Any]) -> bool:
+    return str(declared.get("NoEcho", "false")).lower() == "true"
+
+
+def check_declarations(template: Template) -> None:
+    """The form of the Parameters section."""
+    for name, declared in template.parameters.items():
+        if not re.fullmatch(r"[A-Za-z0-9]+", name):
+            raise invalid(f"Template format error: Parameter name {name} is non alphanumeric.")
+        if not isinstance(declared, dict) or not isinstance(declared.get("Type"), str):
+            raise invalid("Template format error: Every Parameters object must contain a Type member.")
+        for key in declared:
+            if key not in _KEYS:
+                raise invalid(f"Invalid template parameter property '{key}'")
+        kind = declared["Type"]
+        inner = _SSM_VALUE.fullmatch(kind)
+        base = inner[1] if inner else kind
+        listed = _LIST.fullmatch(base)
+        if base not in _SIMPLE and base not in _SYNTAX and (listed is None or listed[1] not in _SYNTAX):
+            raise invalid(f"Template format error: Unrecognized parameter type: {kind}")
+        if isinstance(declared.get("Default", ""), (dict, list)):
+            raise invalid(f"Template format error: Every Default member must be a string. (parameter {name})")
+
+
+def default_of(declared: Mapping[str, Any]) -> str | None:
+    found = declared.get("Default")
+    return None if found is None else _as_text(found)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def choose(template: Template, given: list[Params], previous: tuple[Value, ...] | None) -> dict[str, str]:
+    """The value of each declared parameter: sent, kept (`UsePreviousValue`), or default. `previous` is None
+    when the stack is new."""
+    check_declarations(template)
+    before = {each.key: each.value for each in previous or ()}
+    sent: dict[str, str] = {}
+    for each in given:
+        key = each.get("ParameterKey", "")
+        if each.get("UsePreviousValue"):
+            if each.get("ParameterValue") is not None:
+                raise invalid(
+                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true "
+                    "and non empty value for a parameter"
+                )
+            if key not in before:
+                raise invalid(
+                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a "
+                    "parameter key not in the previous template"
+                )
+            sent[key] = before[key]
+        else:
+            sent[key] = each.get("ParameterValue") or ""
+    strangers = [key for key in sent if key not in template.parameters]
+    if strangers:
+        raise invalid(f"Parameters: [{', '.join(strangers)}] do not exist in the template")
+    chosen: dict[str, str] = {}
+    missing: list[str] = []
+    for name, declared in template.parameters.items():
+        value = sent.get(name, default_of(declared))
+        if value is None:
+            if _SSM_VALUE.fullmatch(declared["Type"]):
+                raise invalid(f"Parameter {name} should either have input value or default value")
+            missing.append(name)
+        else:
+            chosen[name] = value
+    if missing:
+        raise invalid(f"Parameters: [{', '.join(missing)}] must have values")
+    for name, value in chosen.items():
+        _check(name, template.parameters[name], value)
+    return chosen
+
+
+def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
+    if len(value.encode()) > 4096:
+        raise invalid(f"Template error: Parameter {name} must be at most 4096 bytes.")
+    kind = declared["Type"]
+    through_ssm = _SSM_VALUE.fullmatch(kind) is not None
+    members = [value] if through_ssm or not is_list(kind) else split_list(value)
+    allowed = declared.get("AllowedValues")
+    if isinstance(allowed, list):
+        known = {_as_text(each) for each in allowed}
+        if any(each not in known for each in members):
+            raise invalid(_said(name, declared, f"Parameter '{name}' must be one of AllowedValues"))
+    pattern = declared.get("AllowedPattern")
+    if isinstance(pattern, str):
+        try:
+            compiled = re.compile(pattern)
+        except re.error:
+            raise invalid(
+                f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
+            ) from None
+        if any(not compiled.fullmatch(each) for each in members):
+            raise invalid(_said(name, declared, f"Parameter '{name}' must match pattern {pattern}"))
+    _check_length(name, declared, value)
+    if kind in ("Number", "List<Number>"):
+        for each in members:
+            _check_number(name, declared, each)
+    syntax = _SYNTAX.get(_LIST.sub(r"\1", kind)) if not through_ssm else None
+    if syntax is not None:
+        for each in members:
+            if (each and not re.fullmatch(syntax, each)) or (not each and not is_list(kind)):
+                raise invalid(
+                    f"Parameter validation failed: parameter value {each} for parameter name {name} does not exist"
+                )
+
+
+def _said(name: str, declared: Mapping[str, Any], otherwise: str) -> str:
+    described = declared.get("ConstraintDescription")
+    return f"Parameter {name} failed to satisfy constraint: {described}" if described else otherwise
+
+
+def _check_length(name: str, declared: Mapping[str, Any], value: str) -> None:
+    if declared["Type"] != "String":
+        return
+    low, high = declared.get("MinLength"), declared.get("MaxLength")
+    if low is not None and len(value) < int(low):
+        raise invalid(_said(name, declared, f"Parameter '{name}' must contain at least {low} characters"))
+    if high is not None and len(value) > int(high):
+        raise invalid(_said(name, declared, f"Parameter '{name}' must contain at most {high} characters"))
+
+
+def _check_number(name: str, declared: Mapping[str, Any], value: str) -> None:
+    try:
+        number = float(value)
+    except ValueError:
+        raise invalid(f"Parameter '{name}' must be a number.") from None
+    low, high = declared.get("MinValue"), declared.get("MaxValue")
+    if low is not None and number < float(low):
+        raise invalid(_said(name, declared, f"Parameter '{name}' must be a number not less than {low}"))
+    if high is not None and number > float(high):
+        raise invalid(_said(name, declared, f"Parameter '{name}' must be a number not greater than {high}"))
+
+
+def split_list(value: str) -> list[str]:
+    return [each.strip() for each in value.split(",")]
+
+
+async def resolve(
+    template: Template, chosen: Mapping[str, str], calls: Calls, caller: Caller
+) -> tuple[Value, ...]:
+    """Adds what SSM-typed parameters point to; a missing one is refused before anything starts."""
+    found: list[Value] = []
+    for name, value in chosen.items():
+        kind = template.parameters[name]["Type"]
+        inner = _SSM_VALUE.fullmatch(kind)
+        if inner is None and kind != "AWS::SSM::Parameter::Name":
+            found.append(Value(name, value))
+            continue
+        try:
+            answer = await calls("ssm", "GetParameter", {"Name": value}, caller)
+        except AwsError as error:
+            if error.code in ("ParameterNotFound", "ParameterVersionNotFound"):
+                raise invalid(
+                    f"Unable to fetch parameters [{value}] from parameter store for this account."
+                ) from None
+            raise
+        stored = answer["Parameter"]
+        if inner is None:
+            found.append(Value(name, value))
+            continue
+        if stored.get("Type") == "SecureString":
+            raise invalid(
+                f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
+            )
+        if (
+            is_list(kind)
+            and stored.get("Type") != "StringList"
+            and inner[1] in ("List<String>", "CommaDelimitedList")
+        ):
+            raise invalid(
+                f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
+            )
+        found.append(Value(name, value, stored["Value"]))
+    return tuple(found)
+
+
+def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = False) -> dict[str, Any]:
+    """What Ref yields for each parameter: text, or a list of texts."""
+    found: dict[str, Any] = {}
+    for each in parameters:
+        declared = template.parameters.get(each.key)
+        if declared is None:
+            continue
+        if masked and no_echo(declared):
+            found[each.key] = MASK
+        elif is_list(declared["Type"]):
+            found[each.key] = split_list(each.effective)
+        else:
+            found[each.key] = each.effective
+    return found

@@ -1,0 +1,258 @@
+"""What an update does to each resource, decided before anything is done.
+
+Pure. `decide` compares one resource with what it is to become; `plan` does so for a whole template, in order of
+dependency, and carries on what is not known yet. The change set shows a plan (`changes.py`) and the loop calls
+the same `decide` with real values, so that execution does what the change set showed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from portside.cloud.services.cloudformation import graph, properties
+from portside.cloud.services.cloudformation.intrinsics import UNKNOWN, EvaluationError, Evaluator, unknown_inside
+from portside.cloud.services.cloudformation.records import Applied, Params, Resource
+from portside.cloud.services.cloudformation.schema import Schema
+from portside.cloud.services.cloudformation.template import Template
+
+
+class Verdict(StrEnum):
+    CREATE = "create"
+    KEEP = "keep"
+    METADATA = "metadata"
+    UPDATE = "update"
+    REPLACE = "replace"
+
+
+class Recreation(StrEnum):
+    """As `RequiresRecreation` of a change set spells it."""
+
+    NEVER = "Never"
+    CONDITIONALLY = "Conditionally"
+    ALWAYS = "Always"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What planning must know of a resource type.
+
+    `volatile` attributes may change when the resource is updated in place. `name_property` is the one by which
+    a user names the physical resource. `replaces` settles what the schema calls conditional.
+    """
+
+    schema: Schema
+    volatile: frozenset[str] = frozenset()
+    name_property: str = ""
+    attributes: frozenset[str] = frozenset()
+    tagged: bool = False
+    replaces: Callable[[Params, Params], bool] = lambda old, new: False
+
+    def has_attribute(self, name: str) -> bool:
+        return name in self.attributes or self.schema.has_attribute(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One property that differs. `unknown` says that its new value depends on what does not exist yet."""
+
+    name: str
+    recreation: Recreation
+    before: Any
+    after: Any
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    verdict: Verdict
+    changes: tuple[Change, ...] = ()
+    metadata: bool = False
+    tags: bool = False
+
+
+def decide(
+    facts: Facts,
+    applied: Applied,
+    wanted: Params,
+    metadata: Params,
+    tags: tuple[tuple[str, str], ...],
+) -> Decision:
+    """What turns `applied` into a resource with the properties `wanted` (evaluated and fitted)."""
+    changes = tuple(
+        _change(facts, name, applied.properties.get(name), wanted.get(name))
+        for name in dict.fromkeys([*wanted, *applied.properties])
+        if applied.properties.get(name) != wanted.get(name)
+    )
+    other_metadata = applied.metadata != metadata
+    other_tags = facts.tagged and applied.tags != tags
+    if any(each.recreation is Recreation.ALWAYS for each in changes) or (
+        any(each.recreation is Recreation.CONDITIONALLY for each in changes)
+        and facts.replaces(applied.properties, wanted)
+    ):
+        verdict = Verdict.REPLACE
+    elif changes or other_tags:
+        verdict = Verdict.UPDATE
+    elif other_metadata:
+        verdict = Verdict.METADATA
+    else:
+        verdict = Verdict.KEEP
+    return Decision(verdict, changes, other_metadata, other_tags)
+
+
+def _change(facts: Facts, name: str, before: Any, after: Any) -> Change:
+    return Change(name, _recreation(facts.schema, name, before, after), before, after, unknown_inside(after))
+
+
+def _recreation(schema: Schema, name: str, before: Any, after: Any) -> Recreation:
+    for paths, recreation in (
+        (schema.create_only, Recreation.ALWAYS),
+        (schema.conditional, Recreation.CONDITIONALLY),
+    ):
+        for path in paths:
+            if path[0] == name and _at(before, path[1:]) != _at(after, path[1:]):
+                return recreation
+    return Recreation.NEVER
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    if value is UNKNOWN or not path:
+        return value
+    if path[0] == "*":
+        return [_at(each, path[1:]) for each in value] if isinstance(value, list) else value
+    return _at(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def custom_named(facts: Facts, applied: Applied, wanted: Params) -> bool:
+    """A name that the user chose and did not change stands in the way of a replacement."""
+    name = facts.name_property
+    return bool(name) and name in wanted and applied.properties.get(name) == wanted.get(name)
+
+
+@dataclass(slots=True)
+class Planned:
+    """What a plan says of one resource. `properties` may hold UNKNOWN."""
+
+    logical_id: str
+    type: str
+    decision: Decision
+    properties: Params
+    applied: Applied | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """`planned` holds the resources of the new template in order of dependency, `removed` those that leave it."""
+
+    planned: dict[str, Planned] = field(default_factory=dict)
+    removed: list[Resource] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.removed) or any(
+            each.decision.verdict is not Verdict.KEEP for each in self.planned.values()
+        )
+
+    def touched(self) -> dict[str, Verdict]:
+        return {
+            name: each.decision.verdict
+            for name, each in self.planned.items()
+            if each.decision.verdict is not Verdict.KEEP
+        }
+
+
+@dataclass(slots=True)
+class PlannedView:
+    """Other resources, as far as the plan has come."""
+
+    template: Template
+    planned: Mapping[str, Planned]
+    facts: Callable[[str], Facts]
+
+    def ref(self, logical_id: str) -> Any:
+        found = self._find(logical_id)
+        if found.applied is None or found.decision.verdict in (Verdict.CREATE, Verdict.REPLACE):
+            return UNKNOWN
+        return found.applied.physical_id
+
+    def attribute(self, logical_id: str, name: str) -> Any:
+        found = self._find(logical_id)
+        facts = self.facts(found.type)
+        refuse_attribute(facts, found.type, logical_id, name)
+        given = property_at(found.properties, name)
+        if given is not None:
+            return given
+        if found.applied is None or found.decision.verdict in (Verdict.CREATE, Verdict.REPLACE):
+            return UNKNOWN
+        if found.decision.verdict is Verdict.UPDATE and name in facts.volatile:
+            return UNKNOWN
+        return found.applied.attributes.get(name, UNKNOWN)
+
+    def _find(self, logical_id: str) -> Planned:
+        found = self.planned.get(logical_id)
+        if found is None:
+            raise dangling(logical_id)
+        return found
+
+
+def property_at(found: Params, name: str) -> Any:
+    """A property that GetAtt names, `A.B` for nested ones; None if it was not set."""
+    value: Any = found
+    for part in name.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
+
+
+def dangling(logical_id: str) -> EvaluationError:
+    return EvaluationError(
+        f"Template format error: Unresolved resource dependencies [{logical_id}] in the Resources "
+        "block of the template"
+    )
+
+
+def refuse_attribute(facts: Facts, kind: str, logical_id: str, name: str) -> None:
+    if not facts.has_attribute(name):
+        raise EvaluationError(
+            f"Template error: resource {logical_id} does not support attribute type {name} in Fn::GetAtt"
+        )
+
+
+def active(evaluator: Evaluator) -> dict[str, tuple[str, ...]]:
+    """The resources whose conditions hold, in order of dependency, with what each depends on."""
+    template = evaluator.template
+    alive = [name for name in template.resources if evaluator.exists(name)]
+    needs = {name: tuple(other for other in template.dependencies(name) if other in alive) for name in alive}
+    return {name: needs[name] for name in graph.order(needs)}
+
+
+def plan(
+    evaluator: Evaluator,
+    before: Mapping[str, Resource],
+    facts: Callable[[str], Facts],
+    tags: tuple[tuple[str, str], ...],
+) -> Plan:
+    """The plan that leads from the resources of `before` to the evaluator's template.
+
+    The evaluator must see other resources through a `PlannedView` whose `planned` is the plan's.
+    """
+    view = evaluator.resources
+    assert isinstance(view, PlannedView)
+    found = Plan(planned=dict(view.planned))
+    view.planned = found.planned
+    for logical_id in active(evaluator):
+        declared = evaluator.template.resources[logical_id]
+        known = facts(declared.type)
+        wanted, _ = properties.fit(known.schema, evaluator.properties(logical_id))
+        present = before.get(logical_id)
+        if present is None:
+            decision, applied = Decision(Verdict.CREATE), None
+        else:
+            applied = present.applied
+            decision = decide(known, applied, wanted, evaluator.evaluate(declared.metadata), tags)
+        found.planned[logical_id] = Planned(logical_id, declared.type, decision, wanted, applied)
+    found.removed = [each for name, each in before.items() if name not in found.planned]
+    return found

@@ -1,0 +1,354 @@
+"""The records of CloudFormation: stacks, resources, leftovers, events, change sets, exports and imports.
+
+Owns the dataclasses, the statuses, the table of allowed moves between them and the migrations; not the SQL that
+loads and stores them (`rows.py`) nor any decision (`plan.py`, `stack_loop.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Params = dict[str, Any]
+
+
+class StackStatus(StrEnum):
+    """As the API spells them."""
+
+    REVIEW_IN_PROGRESS = "REVIEW_IN_PROGRESS"
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    CREATE_COMPLETE = "CREATE_COMPLETE"
+    CREATE_FAILED = "CREATE_FAILED"
+    ROLLBACK_IN_PROGRESS = "ROLLBACK_IN_PROGRESS"
+    ROLLBACK_COMPLETE = "ROLLBACK_COMPLETE"
+    ROLLBACK_FAILED = "ROLLBACK_FAILED"
+    UPDATE_IN_PROGRESS = "UPDATE_IN_PROGRESS"
+    UPDATE_COMPLETE_CLEANUP_IN_PROGRESS = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+    UPDATE_COMPLETE = "UPDATE_COMPLETE"
+    UPDATE_FAILED = "UPDATE_FAILED"
+    UPDATE_ROLLBACK_IN_PROGRESS = "UPDATE_ROLLBACK_IN_PROGRESS"
+    UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+    UPDATE_ROLLBACK_COMPLETE = "UPDATE_ROLLBACK_COMPLETE"
+    UPDATE_ROLLBACK_FAILED = "UPDATE_ROLLBACK_FAILED"
+    DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
+    DELETE_COMPLETE = "DELETE_COMPLETE"
+    DELETE_FAILED = "DELETE_FAILED"
+
+    @property
+    def busy(self) -> bool:
+        """An operation is under way; REVIEW_IN_PROGRESS only waits for a change set."""
+        return self.value.endswith("_IN_PROGRESS") and self is not StackStatus.REVIEW_IN_PROGRESS
+
+
+S = StackStatus
+
+# (from, to): who may make the move.
+TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
+    (S.REVIEW_IN_PROGRESS, S.CREATE_IN_PROGRESS): "api",
+    (S.CREATE_IN_PROGRESS, S.CREATE_COMPLETE): "loop",
+    (S.CREATE_IN_PROGRESS, S.CREATE_FAILED): "loop",
+    (S.CREATE_IN_PROGRESS, S.ROLLBACK_IN_PROGRESS): "loop",
+    (S.CREATE_IN_PROGRESS, S.DELETE_IN_PROGRESS): "loop",
+    (S.ROLLBACK_IN_PROGRESS, S.ROLLBACK_COMPLETE): "loop",
+    (S.ROLLBACK_IN_PROGRESS, S.ROLLBACK_FAILED): "loop",
+    (S.UPDATE_IN_PROGRESS, S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS): "loop",
+    (S.UPDATE_IN_PROGRESS, S.UPDATE_FAILED): "loop",
+    (S.UPDATE_IN_PROGRESS, S.UPDATE_ROLLBACK_IN_PROGRESS): "loop",
+    (S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_COMPLETE): "loop",
+    (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS): "loop",
+    (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_FAILED): "loop",
+    (S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE): "loop",
+    (S.DELETE_IN_PROGRESS, S.DELETE_COMPLETE): "loop",
+    (S.DELETE_IN_PROGRESS, S.DELETE_FAILED): "loop",
+    (S.CREATE_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    (S.UPDATE_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    (S.UPDATE_ROLLBACK_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    **{
+        (status, S.DELETE_IN_PROGRESS): "api"
+        for status in S
+        if not status.busy and status is not S.DELETE_COMPLETE
+    },
+}
+
+UPDATABLE = frozenset({S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE})
+
+USER_INITIATED = "User Initiated"
+
+
+class ResourceStatus(StrEnum):
+    """As the API spells them."""
+
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    CREATE_COMPLETE = "CREATE_COMPLETE"
+    CREATE_FAILED = "CREATE_FAILED"
+    UPDATE_IN_PROGRESS = "UPDATE_IN_PROGRESS"
+    UPDATE_COMPLETE = "UPDATE_COMPLETE"
+    UPDATE_FAILED = "UPDATE_FAILED"
+    DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
+    DELETE_COMPLETE = "DELETE_COMPLETE"
+    DELETE_FAILED = "DELETE_FAILED"
+    DELETE_SKIPPED = "DELETE_SKIPPED"
+
+    @property
+    def busy(self) -> bool:
+        return self.value.endswith("_IN_PROGRESS")
+
+    @property
+    def failed(self) -> bool:
+        return self.value.endswith("_FAILED")
+
+    @property
+    def gone(self) -> bool:
+        return self in (ResourceStatus.DELETE_COMPLETE, ResourceStatus.DELETE_SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parameter of a stack. `resolved` is what an SSM parameter held when the operation began."""
+
+    key: str
+    value: str
+    resolved: str | None = None
+
+    @property
+    def effective(self) -> str:
+        return self.value if self.resolved is None else self.resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the user asked for: everything that one create or update hands over."""
+
+    body: str
+    parameters: tuple[Value, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    capabilities: tuple[str, ...] = ()
+    notifications: tuple[str, ...] = ()
+    role: str = ""
+    rollback: Params = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    key: str
+    value: str
+    description: str = ""
+    export: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One stack. `operation` names the running (or last) pass over its resources.
+
+    During an update `spec` is the wanted state and `previous` the one to go back to.
+    """
+
+    id: str
+    region: str
+    account: str
+    name: str
+    status: StackStatus
+    spec: Spec
+    created: float
+    reason: str = ""
+    previous: Spec | None = None
+    updated: float | None = None
+    deleted: float | None = None
+    outputs: tuple[Output, ...] = ()
+    description: str = ""
+    termination_protection: bool = False
+    disable_rollback: bool = False
+    on_failure: str = "ROLLBACK"
+    timeout_minutes: int | None = None
+    operation: str = ""
+    started: float = 0.0
+    token: str = ""
+    change_set: str = ""
+    retain: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    caller_arn: str = ""
+    endpoint: str = ""
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a physical resource was last made to be.
+
+    `properties` are evaluated, with dynamic references still in their literal form; `name` is the one chosen
+    for the physical resource, by which it is found again if its identifier was never learned.
+    """
+
+    physical_id: str = ""
+    name: str = ""
+    properties: Params = field(default_factory=dict)
+    attributes: Params = field(default_factory=dict)
+    metadata: Params = field(default_factory=dict)
+    tags: tuple[tuple[str, str], ...] = ()
+    dependencies: tuple[str, ...] = ()
+    deletion_policy: str = "Delete"
+    replace_policy: str = "Delete"
+    state: Params = field(default_factory=dict)
+
+
+class Kind(StrEnum):
+    """What a step does to its resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+class Phase(StrEnum):
+    """How far a step has come. A step found in CALL after a restart may or may not have been carried out."""
+
+    CHECK = "check"
+    CALL = "call"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The intent of one piece of work on one resource, written before the service is called."""
+
+    kind: Kind
+    phase: Phase
+    target: Applied
+    token: str
+    started: float
+    due: float = 0.0
+    polls: int = 0
+    attempts: int = 0
+    shown: Params = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A logical resource of a stack.
+
+    `touched` says that the current update changed it; `previous` is then what it was, None if it is new.
+    """
+
+    stack_id: str
+    logical_id: str
+    type: str
+    status: ResourceStatus
+    changed: float
+    applied: Applied
+    reason: str = ""
+    operation: str = ""
+    step: Step | None = None
+    touched: bool = False
+    previous: Applied | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A physical resource to be removed in the clean-up phase of an update or of its rollback.
+
+    `whole` says that the logical resource goes with it; otherwise it was only replaced.
+    """
+
+    number: int
+    stack_id: str
+    logical_id: str
+    type: str
+    applied: Applied
+    whole: bool
+    policy: str
+    step: Step | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    id: str
+    stack_id: str
+    stack_name: str
+    logical_id: str
+    physical_id: str
+    type: str
+    time: float
+    status: str
+    reason: str = ""
+    properties: str = ""
+    token: str = ""
+
+
+class ChangeSetStatus(StrEnum):
+    CREATE_COMPLETE = "CREATE_COMPLETE"
+    FAILED = "FAILED"
+
+
+class ExecutionStatus(StrEnum):
+    UNAVAILABLE = "UNAVAILABLE"
+    AVAILABLE = "AVAILABLE"
+    EXECUTE_IN_PROGRESS = "EXECUTE_IN_PROGRESS"
+    EXECUTE_COMPLETE = "EXECUTE_COMPLETE"
+    EXECUTE_FAILED = "EXECUTE_FAILED"
+    OBSOLETE = "OBSOLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """A plan waiting to be executed, with the values it was made from."""
+
+    id: str
+    name: str
+    stack_id: str
+    stack_name: str
+    kind: str
+    status: ChangeSetStatus
+    execution: ExecutionStatus
+    created: float
+    spec: Spec
+    changes: tuple[Params, ...] = ()
+    reason: str = ""
+    description: str = ""
+    on_stack_failure: str = ""
+    hidden: bool = False
+
+
+MIGRATIONS = (
+    """
+    CREATE TABLE cfn_stack (
+        id TEXT PRIMARY KEY, region TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL,
+        created REAL NOT NULL, record TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX cfn_stack_live ON cfn_stack (region, name) WHERE status <> 'DELETE_COMPLETE';
+    CREATE TABLE cfn_resource (
+        stack_id TEXT NOT NULL, logical_id TEXT NOT NULL, type TEXT NOT NULL, physical_id TEXT NOT NULL,
+        status TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (stack_id, logical_id)
+    );
+    CREATE INDEX cfn_resource_physical ON cfn_resource (physical_id);
+    CREATE TABLE cfn_leftover (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, stack_id TEXT NOT NULL, record TEXT NOT NULL
+    );
+    CREATE INDEX cfn_leftover_stack ON cfn_leftover (stack_id);
+    CREATE TABLE cfn_event (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, stack_id TEXT NOT NULL, id TEXT NOT NULL,
+        stack_name TEXT NOT NULL, logical_id TEXT NOT NULL, physical_id TEXT NOT NULL, type TEXT NOT NULL,
+        time REAL NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, properties TEXT NOT NULL,
+        token TEXT NOT NULL
+    );
+    CREATE INDEX cfn_event_stack ON cfn_event (stack_id, number);
+    CREATE TABLE cfn_change_set (
+        id TEXT PRIMARY KEY, stack_id TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL,
+        hidden INTEGER NOT NULL, record TEXT NOT NULL
+    );
+    CREATE INDEX cfn_change_set_stack ON cfn_change_set (stack_id, name);
+    CREATE TABLE cfn_export (
+        region TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, stack_id TEXT NOT NULL,
+        PRIMARY KEY (region, name)
+    );
+    CREATE TABLE cfn_import (
+        region TEXT NOT NULL, name TEXT NOT NULL, stack_id TEXT NOT NULL, PRIMARY KEY (region, name, stack_id)
+    );
+    CREATE TABLE cfn_token (
+        region TEXT NOT NULL, stack_id TEXT NOT NULL, token TEXT NOT NULL, operation TEXT NOT NULL,
+        PRIMARY KEY (region, stack_id, token)
+    );
+    """,
+)

@@ -1,0 +1,181 @@
+"""AWS::AutoScaling::AutoScalingGroup, LaunchConfiguration and ScalingPolicy.
+
+CreationPolicy and UpdatePolicy of a group are accepted and not waited for: nothing runs on this cloud's
+instances that would signal (docs/decisions/0005-signals.md).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.handler import Handler, Work
+from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN, NameStyle
+from portside.cloud.services.cloudformation.resources.shapes import request
+
+SERVICE = "autoscaling"
+_RENAMED = {"Cooldown": "DefaultCooldown", "HealthCheckGracePeriodSeconds": "HealthCheckGracePeriod"}
+
+
+class AutoScalingGroup(Handler):
+    type = "AWS::AutoScaling::AutoScalingGroup"
+    name_property = "AutoScalingGroupName"
+    name_style: ClassVar[NameStyle | None] = GROUP
+    tagged = True
+
+    async def find(self, work: Work) -> str | None:
+        return work.name if await self._describe(work, work.name) is not None else None
+
+    async def _describe(self, work: Work, name: str) -> Params | None:
+        found = await work.call(SERVICE, "DescribeAutoScalingGroups", {"AutoScalingGroupNames": [name]})
+        groups: list[Params] = found.get("AutoScalingGroups", [])
+        return groups[0] if groups else None
+
+    def _params(self, work: Work, operation: str, name: str) -> Params:
+        given = dict(work.properties)
+        given.pop("Tags", None)
+        subnets = given.pop("VPCZoneIdentifier", None)
+        params = request(SERVICE, operation, given, _RENAMED) | {"AutoScalingGroupName": name}
+        if subnets:
+            params["VPCZoneIdentifier"] = ",".join(subnets)
+        return params
+
+    def _tags(self, work: Work, name: str) -> list[Params]:
+        own = {
+            each["Key"]: bool(each.get("PropagateAtLaunch", False)) for each in work.properties.get("Tags") or []
+        }
+        return [
+            {
+                "Key": key,
+                "Value": value,
+                "PropagateAtLaunch": own.get(key, True),
+                "ResourceId": name,
+                "ResourceType": "auto-scaling-group",
+            }
+            for key, value in work.all_tags(system=False).items()
+        ]
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        params = self._params(work, "CreateAutoScalingGroup", work.name)
+        tags = self._tags(work, work.name)
+        if tags:
+            params["Tags"] = tags
+        await work.call(SERVICE, "CreateAutoScalingGroup", params)
+        return work.name, {}
+
+    async def configure(self, work: Work) -> None:
+        name = {"AutoScalingGroupName": work.physical_id}
+        for each in work.properties.get("MetricsCollection") or []:
+            params = request(SERVICE, "EnableMetricsCollection", each) | name
+            await work.call(SERVICE, "EnableMetricsCollection", params)
+        for each in work.properties.get("NotificationConfigurations") or []:
+            topics = each.get("TopicARN")
+            for topic in topics if isinstance(topics, list) else [topics]:
+                params = name | {"TopicARN": topic, "NotificationTypes": each.get("NotificationTypes") or []}
+                await work.call(SERVICE, "PutNotificationConfiguration", params)
+
+    async def settled(self, work: Work) -> bool:
+        found = await self._describe(work, work.physical_id)
+        if found is None:
+            return False
+        serving = [each for each in found.get("Instances", []) if each.get("LifecycleState") == "InService"]
+        return len(serving) >= int(found.get("DesiredCapacity", 0))
+
+    async def update(self, work: Work) -> Params:
+        name = work.physical_id
+        await work.call(SERVICE, "UpdateAutoScalingGroup", self._params(work, "UpdateAutoScalingGroup", name))
+        wanted, before = work.properties.get("TargetGroupARNs") or [], work.old.get("TargetGroupARNs") or []
+        for operation, arns in (
+            ("AttachLoadBalancerTargetGroups", [each for each in wanted if each not in before]),
+            ("DetachLoadBalancerTargetGroups", [each for each in before if each not in wanted]),
+        ):
+            if arns:
+                await work.call(SERVICE, operation, {"AutoScalingGroupName": name, "TargetGroupARNs": arns})
+        await self.configure(work)
+        tags = self._tags(work, name)
+        if tags:
+            await work.call(SERVICE, "CreateOrUpdateTags", {"Tags": tags})
+        kept = work.all_tags(system=False)
+        stale = [
+            {"Key": each["Key"], "ResourceId": name, "ResourceType": "auto-scaling-group"}
+            for each in work.old.get("Tags") or []
+            if each["Key"] not in kept
+        ]
+        if stale:
+            await work.call(SERVICE, "DeleteTags", {"Tags": stale})
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        found = await self._describe(work, work.physical_id)
+        return {"AutoScalingGroupARN": found.get("AutoScalingGroupARN")} if found is not None else {}
+
+    async def delete(self, work: Work) -> None:
+        params = {"AutoScalingGroupName": work.physical_id, "ForceDelete": True}
+        await work.call(SERVICE, "DeleteAutoScalingGroup", params)
+
+    async def gone(self, work: Work) -> bool:
+        return await self._describe(work, work.physical_id) is None
+
+
+class LaunchConfiguration(Handler):
+    type = "AWS::AutoScaling::LaunchConfiguration"
+    name_property = "LaunchConfigurationName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+
+    async def find(self, work: Work) -> str | None:
+        params = {"LaunchConfigurationNames": [work.name]}
+        found = await work.call(SERVICE, "DescribeLaunchConfigurations", params)
+        return work.name if found.get("LaunchConfigurations") else None
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        given = dict(work.properties)
+        monitored = given.pop("InstanceMonitoring", None)
+        params = request(SERVICE, "CreateLaunchConfiguration", given)
+        if monitored is not None:
+            params["InstanceMonitoring"] = {"Enabled": str(monitored).lower() == "true"}
+        params["LaunchConfigurationName"] = work.name
+        await work.call(SERVICE, "CreateLaunchConfiguration", params)
+        return work.name, {}
+
+    async def delete(self, work: Work) -> None:
+        params = {"LaunchConfigurationName": work.physical_id}
+        await work.call(SERVICE, "DeleteLaunchConfiguration", params)
+
+
+class ScalingPolicy(Handler):
+    type = "AWS::AutoScaling::ScalingPolicy"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+
+    async def find(self, work: Work) -> str | None:
+        params = {"AutoScalingGroupName": work.properties["AutoScalingGroupName"], "PolicyNames": [work.name]}
+        try:
+            found = await work.call(SERVICE, "DescribePolicies", params)
+        except AwsError as error:
+            if self.missing(error):
+                return None
+            raise
+        policies = found.get("ScalingPolicies", [])
+        return str(policies[0]["PolicyARN"]) if policies else None
+
+    async def _put(self, work: Work, name: str) -> str:
+        params = request(SERVICE, "PutScalingPolicy", work.properties) | {"PolicyName": name}
+        made = await work.call(SERVICE, "PutScalingPolicy", params)
+        return str(made["PolicyARN"])
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        return await self._put(work, work.name), {}
+
+    async def update(self, work: Work) -> Params:
+        await self._put(work, work.physical_id.rpartition("policyName/")[2])
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {"Arn": work.physical_id, "PolicyName": work.physical_id.rpartition("policyName/")[2]}
+
+    async def delete(self, work: Work) -> None:
+        params = {
+            "AutoScalingGroupName": work.properties["AutoScalingGroupName"],
+            "PolicyName": work.physical_id.rpartition("policyName/")[2],
+        }
+        await work.call(SERVICE, "DeletePolicy", params)

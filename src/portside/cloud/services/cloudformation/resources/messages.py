@@ -1,0 +1,148 @@
+"""Small types: AWS::SSM::Parameter, AWS::SNS::Topic and AWS::CloudFormation::WaitConditionHandle."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.handler import Handler, Work
+from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle
+from portside.cloud.services.cloudformation.resources.shapes import request, text
+
+
+class Parameter(Handler):
+    type = "AWS::SSM::Parameter"
+    name_property = "Name"
+    # Registry-based parameters are named `CFN-LogicalId-xxxxxxxxxxxx`, without the stack.
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    attributes = frozenset({"Type", "Value"})
+
+    async def find(self, work: Work) -> str | None:
+        try:
+            await work.call("ssm", "GetParameter", {"Name": work.name})
+        except AwsError as error:
+            if error.code == "ParameterNotFound":
+                return None
+            raise
+        return work.name
+
+    def _params(self, work: Work, name: str, overwrite: bool) -> Params:
+        params = request("ssm", "PutParameter", {k: v for k, v in work.properties.items() if k != "Tags"})
+        return params | {"Name": name, "Overwrite": overwrite}
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        params = self._params(work, work.name, False)
+        tags = work.properties.get("Tags") or {}
+        if tags:
+            params["Tags"] = [{"Key": key, "Value": text(value)} for key, value in tags.items()]
+        await work.call("ssm", "PutParameter", params)
+        return work.name, {}
+
+    async def update(self, work: Work) -> Params:
+        await work.call("ssm", "PutParameter", self._params(work, work.physical_id, True))
+        target = {"ResourceType": "Parameter", "ResourceId": work.physical_id}
+        wanted, before = work.properties.get("Tags") or {}, work.old.get("Tags") or {}
+        if wanted and wanted != before:
+            tags = [{"Key": key, "Value": text(value)} for key, value in wanted.items()]
+            await work.call("ssm", "AddTagsToResource", target | {"Tags": tags})
+        stale = [key for key in before if key not in wanted]
+        if stale:
+            await work.call("ssm", "RemoveTagsFromResource", target | {"TagKeys": stale})
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {"Type": work.properties.get("Type"), "Value": work.properties.get("Value")}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("ssm", "DeleteParameter", {"Name": work.physical_id})
+
+
+class Topic(Handler):
+    type = "AWS::SNS::Topic"
+    name_property = "TopicName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    tagged = True
+    attributes = frozenset({"TopicArn", "TopicName"})
+    _ATTRIBUTES: ClassVar = {
+        "DisplayName": "DisplayName",
+        "KmsMasterKeyId": "KmsMasterKeyId",
+        "FifoTopic": "FifoTopic",
+        "ContentBasedDeduplication": "ContentBasedDeduplication",
+        "SignatureVersion": "SignatureVersion",
+        "TracingConfig": "TracingConfig",
+    }
+
+    def _arn(self, work: Work, name: str) -> str:
+        return f"arn:aws:sns:{work.caller.region}:{work.caller.account}:{name}"
+
+    async def find(self, work: Work) -> str | None:
+        arn = self._arn(work, work.name)
+        try:
+            await work.call("sns", "GetTopicAttributes", {"TopicArn": arn})
+        except AwsError as error:
+            if self.missing(error):
+                return None
+            raise
+        return arn
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        attributes = {
+            member: text(work.properties[name])
+            for name, member in self._ATTRIBUTES.items()
+            if name in work.properties
+        }
+        params: Params = {"Name": work.name, "Attributes": attributes}
+        if work.all_tags(system=False):
+            params["Tags"] = work.tag_list(system=False)
+        made = await work.call("sns", "CreateTopic", params)
+        return str(made["TopicArn"]), {}
+
+    async def configure(self, work: Work) -> None:
+        for each in work.properties.get("Subscription") or []:
+            params = {"TopicArn": work.physical_id, "Protocol": each["Protocol"], "Endpoint": each["Endpoint"]}
+            await work.call("sns", "Subscribe", params)
+
+    async def update(self, work: Work) -> Params:
+        for name, member in self._ATTRIBUTES.items():
+            if work.properties.get(name) != work.old.get(name):
+                value = text(work.properties.get(name, ""))
+                await work.call(
+                    "sns",
+                    "SetTopicAttributes",
+                    {"TopicArn": work.physical_id, "AttributeName": member, "AttributeValue": value},
+                )
+        if work.properties.get("Subscription") != work.old.get("Subscription"):
+            await self.configure(work)
+        tags = work.all_tags(system=False)
+        if tags:
+            await work.call(
+                "sns", "TagResource", {"ResourceArn": work.physical_id, "Tags": work.tag_list(system=False)}
+            )
+        stale = [each["Key"] for each in work.old.get("Tags") or [] if each["Key"] not in tags]
+        if stale:
+            await work.call("sns", "UntagResource", {"ResourceArn": work.physical_id, "TagKeys": stale})
+        return {}
+
+    async def read(self, work: Work) -> Params:
+        return {"TopicArn": work.physical_id, "TopicName": work.physical_id.rpartition(":")[2]}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("sns", "DeleteTopic", {"TopicArn": work.physical_id})
+
+
+class WaitConditionHandle(Handler):
+    """Only a name: no WaitCondition is offered that would wait for it."""
+
+    type = "AWS::CloudFormation::WaitConditionHandle"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        endpoint = work.caller.endpoint or "https://cloudformation-waitcondition.local"
+        return f"{endpoint}/{work.stack_id}/{work.logical_id}", {}
+
+    async def update(self, work: Work) -> Params:
+        return {}
+
+    async def delete(self, work: Work) -> None:
+        return None

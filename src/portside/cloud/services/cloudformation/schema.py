@@ -1,0 +1,96 @@
+"""What is known of a resource type: the registry schema that cfn-lint ships, loaded one type at a time.
+
+Owns the loading and the facts drawn from it: which properties are create-only (their change replaces the
+resource), which attributes GetAtt knows, where tags go. Whether properties fit is `properties.py`. The JSON
+files are read directly, for importing cfn-lint costs more than all of this service.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# The provider index of this region names the schema of every type; schemas hardly differ between regions.
+_INDEX_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The facts of one type. Paths are split: `("EncryptionConfiguration", "KmsKey")`."""
+
+    type: str
+    document: dict[str, Any]
+    create_only: tuple[tuple[str, ...], ...]
+    conditional: tuple[tuple[str, ...], ...]
+    attributes: frozenset[str]
+    tag_property: str
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.document.get("properties", {})
+        return found
+
+    def has_attribute(self, name: str) -> bool:
+        """Registry types answer GetAtt for their read-only properties, and for those that were set as well."""
+        return name in self.attributes or name.split(".")[0] in self.properties
+
+    def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
+        """The node behind a `$ref`."""
+        while "$ref" in node:
+            target: Any = self.document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target
+        return node
+
+
+@cache
+def _folder() -> Path:
+    # find_spec of a top-level package does not import it.
+    spec = find_spec("cfnlint")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("cfn-lint, which holds the registry schemas, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "data" / "schemas"
+
+
+@cache
+def known_types() -> dict[str, str]:
+    """Every type of the registry, with the name of its schema file."""
+    found: dict[str, str] = json.loads((_folder() / "providers" / f"{_INDEX_REGION}.json").read_text("utf-8"))
+    return found
+
+
+def _without_prose(node: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(node.get("description"), str):
+        del node["description"]
+    return node
+
+
+@lru_cache(maxsize=64)
+def load(kind: str) -> Schema | None:
+    """The schema of a type, None if the registry has none of that name."""
+    name = known_types().get(kind)
+    if name is None:
+        return None
+    text = (_folder() / "resources" / f"{name}.json").read_text("utf-8")
+    document = json.loads(text, object_hook=_without_prose)
+    tag_property = str(document.get("tagging", {}).get("tagProperty", "/properties/Tags"))
+    return Schema(
+        type=kind,
+        document=document,
+        create_only=_paths(document, "createOnlyProperties"),
+        conditional=_paths(document, "conditionalCreateOnlyProperties"),
+        attributes=frozenset(".".join(path) for path in _paths(document, "readOnlyProperties")),
+        tag_property=tag_property.removeprefix("/properties/"),
+    )
+
+
+def _paths(document: dict[str, Any], key: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        tuple(part for part in path.removeprefix("/properties/").split("/") if part != "properties")
+        for path in document.get(key, [])
+    )

@@ -1,0 +1,335 @@
+"""Everything that takes away or goes back: deletion, roll-back of a create, roll-back of an update, clean-up.
+
+Owns the reverse order of work. Driven by `stack_loop.py`, which owns the way forward; single deletions and
+updates are `steps.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.loop import After, Done, TurnResult
+from portside.cloud.services.cloudformation import graph, rows, template
+from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
+from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.records import (
+    Kind,
+    Leftover,
+    Phase,
+    Resource,
+    ResourceStatus,
+    Stack,
+    StackStatus,
+    Step,
+)
+from portside.cloud.services.cloudformation.session import RowsView, evaluator
+from portside.cloud.services.cloudformation.steps import CLEANUP_ATTEMPTS, Rejected, Steps
+
+NOT_ALL_DELETED = "Update successful. One or more resources could not be deleted."
+
+
+def unfinished(resource: Resource) -> Step | None:
+    """The step that a resource is still on; None when it is at rest."""
+    return resource.step if resource.status.busy else None
+
+
+class Undo:
+    def __init__(self, *, database: Database, ids: Ids, clock: Clock, journal: Journal, steps: Steps) -> None:
+        self._db = database
+        self._ids = ids
+        self._clock = clock
+        self._journal = journal
+        self._steps = steps
+
+    # Deleting a stack, and rolling a create back
+
+    async def remove_all(self, stack: Stack) -> TurnResult:
+        found = rows.resources(self._db, stack.id)
+        alive = {name: each for name, each in found.items() if not each.status.gone}
+        failed = {name for name, each in alive.items() if self._failed_now(stack, each)}
+        users = graph.reverse({name: each.applied.dependencies for name, each in alive.items()})
+        now = self._clock.now()
+        work: list[Coroutine[Any, Any, None]] = []
+        waits: list[float] = []
+        for name, each in alive.items():
+            if name in failed or users[name]:
+                continue
+            if each.operation == stack.operation and each.step is not None and each.step.due > now:
+                waits.append(each.step.due - now)
+                continue
+            work.append(self._remove(stack, each))
+        if work:
+            await asyncio.gather(*work)
+            return After(0.0)
+        if waits:
+            return After(max(0.0, min(waits)))
+        # Left over from an update that did not finish its clean-up before the deletion.
+        lost = rows.leftovers(self._db, stack.id)
+        if lost:
+            return await self._clean(stack, lost)
+        return self._removed(stack, sorted(failed))
+
+    def _failed_now(self, stack: Stack, each: Resource) -> bool:
+        return each.status is ResourceStatus.DELETE_FAILED and each.operation == stack.operation
+
+    def _keeps(self, stack: Stack, each: Resource) -> bool:
+        if each.logical_id in stack.retain:
+            return True
+        policy = each.applied.deletion_policy
+        if policy == "RetainExceptOnCreate":
+            return stack.status is not StackStatus.ROLLBACK_IN_PROGRESS
+        return policy == "Retain"
+
+    async def _remove(self, stack: Stack, each: Resource) -> None:
+        if each.operation != stack.operation:
+            if self._keeps(stack, each) and each.applied.physical_id:
+                self._told(stack, replace(each, status=ResourceStatus.DELETE_SKIPPED, step=None, reason=""))
+                return
+            never_made = not each.applied.physical_id and (each.step is None or each.step.phase is Phase.CHECK)
+            if never_made:
+                self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
+                return
+            step = self._steps.new_step(Kind.DELETE, each.applied)
+            each = replace(
+                each, status=ResourceStatus.DELETE_IN_PROGRESS, step=step, operation=stack.operation, reason=""
+            )
+            self._told(stack, each)
+        assert each.step is not None
+
+        def save(step: Step) -> None:
+            with self._db.write() as tx:
+                rows.save_resource(tx, replace(each, step=step, applied=step.target))
+
+        try:
+            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
+                return
+        except Rejected as error:
+            self._told(stack, replace(each, status=ResourceStatus.DELETE_FAILED, reason=error.reason))
+            return
+        self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
+
+    def _told(self, stack: Stack, each: Resource) -> None:
+        with self._db.write() as tx:
+            self._journal.resource(
+                tx, stack, replace(each, operation=stack.operation), shown=each.applied.properties
+            )
+
+    def _removed(self, stack: Stack, failed: list[str]) -> TurnResult:
+        reason = f"The following resource(s) failed to delete: [{', '.join(failed)}]. " if failed else ""
+        rolling_back = stack.status is StackStatus.ROLLBACK_IN_PROGRESS
+        with self._db.write() as tx:
+            rows.set_imports(tx, stack.region, stack.id, set())
+            if failed:
+                status = StackStatus.ROLLBACK_FAILED if rolling_back else StackStatus.DELETE_FAILED
+                self._journal.stack(tx, stack, status, reason)
+            elif rolling_back:
+                self._journal.stack(tx, stack, StackStatus.ROLLBACK_COMPLETE, outputs=())
+            else:
+                rows.set_exports(tx, stack.region, stack.id, {})
+                self._journal.stack(tx, stack, StackStatus.DELETE_COMPLETE, deleted=self._clock.now(), outputs=())
+        return Done()
+
+    # Rolling an update back
+
+    async def go_back(self, stack: Stack) -> TurnResult:
+        found = rows.resources(self._db, stack.id)
+        touched = {name: each for name, each in found.items() if each.touched}
+        done = {
+            name for name, each in touched.items() if each.operation == stack.operation and not each.status.busy
+        }
+        failed = [name for name in done if touched[name].status.failed and touched[name].previous is not None]
+        if failed:
+            reason = f"The following resource(s) failed to update: [{', '.join(sorted(failed))}]. "
+            with self._db.write() as tx:
+                self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_FAILED, reason)
+            return Done()
+        needs = {name: tuple((each.previous or each.applied).dependencies) for name, each in touched.items()}
+        now = self._clock.now()
+        work: list[Coroutine[Any, Any, None]] = []
+        waits: list[float] = []
+        for name, each in touched.items():
+            if name in done:
+                continue
+            if each.operation == stack.operation:
+                assert each.step is not None
+                if each.step.due > now:
+                    waits.append(each.step.due - now)
+                else:
+                    work.append(self._steps.advance(stack, each))
+            elif all(other in done or other not in touched for other in needs[name]):
+                work.append(self._restore(stack, each))
+        if work:
+            await asyncio.gather(*work)
+            return After(0.0)
+        if waits:
+            return After(max(0.0, min(waits)))
+        return self._gone_back(stack, touched)
+
+    async def _restore(self, stack: Stack, each: Resource) -> None:
+        before = each.previous
+        if before is None:
+            # New in the failed update: clean-up takes it away.
+            with self._db.write() as tx:
+                status = ResourceStatus.CREATE_FAILED if each.status.busy else each.status
+                rows.save_resource(tx, replace(each, operation=stack.operation, status=status))
+            return
+        if before.physical_id != each.applied.physical_id:
+            with self._db.write() as tx:
+                lost = Leftover(0, stack.id, each.logical_id, each.type, each.applied, False, "Delete")
+                rows.add_leftover(tx, lost)
+                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
+            return
+        attempted = each.step.target if each.step is not None and each.status.failed else each.applied
+        untouched = each.step is not None and (each.step.phase is Phase.CHECK or each.step.kind is Kind.REPLACE)
+        metadata_only = attempted.properties == before.properties and attempted.tags == before.tags
+        if untouched or metadata_only:
+            with self._db.write() as tx:
+                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
+            return
+        step = self._steps.new_step(Kind.UPDATE, replace(before, state=attempted.state), before.properties)
+        moved = replace(
+            each,
+            status=ResourceStatus.UPDATE_IN_PROGRESS,
+            reason="",
+            operation=stack.operation,
+            applied=attempted,
+            step=step,
+        )
+        with self._db.write() as tx:
+            self._journal.resource(tx, stack, moved, shown=before.properties)
+        await self._steps.advance(stack, moved)
+
+    def _restored(self, stack: Stack, each: Resource) -> Resource:
+        assert each.previous is not None
+        return replace(
+            each,
+            status=ResourceStatus.UPDATE_COMPLETE,
+            reason="",
+            operation=stack.operation,
+            applied=each.previous,
+            step=None,
+        )
+
+    def _gone_back(self, stack: Stack, touched: dict[str, Resource]) -> TurnResult:
+        imported = self._imports(stack)
+        with self._db.write() as tx:
+            for each in touched.values():
+                if each.previous is None:
+                    policy = "Retain" if each.applied.deletion_policy == "Retain" else "Delete"
+                    never_made = not each.applied.physical_id and (
+                        each.step is None or each.step.phase is Phase.CHECK
+                    )
+                    policy = "Forget" if never_made else policy
+                    lost = Leftover(0, stack.id, each.logical_id, each.type, each.applied, True, policy)
+                    rows.add_leftover(tx, lost)
+                rows.save_resource(tx, replace(each, touched=False, previous=None))
+            rows.set_imports(tx, stack.region, stack.id, imported)
+            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS)
+        return After(0.0)
+
+    def _imports(self, stack: Stack) -> set[str]:
+        """The exports that the stack uses in the state it is back in."""
+        parsed = template.parse(stack.spec.body)
+        present = rows.resources(self._db, stack.id)
+        look: Evaluator = evaluator(self._db, stack, stack.spec, parsed, RowsView(present), {})
+        for name in parsed.resources:
+            try:
+                look.properties(name)
+            except (EvaluationError, NeedsZones):
+                continue  # what cannot be read imports nothing more
+        return look.imported
+
+    # Clean-up
+
+    async def clean_up(self, stack: Stack) -> TurnResult:
+        lost = rows.leftovers(self._db, stack.id)
+        if lost:
+            return await self._clean(stack, lost)
+        back = stack.status is StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
+        status = StackStatus.UPDATE_ROLLBACK_COMPLETE if back else StackStatus.UPDATE_COMPLETE
+        reason = NOT_ALL_DELETED if "cleanup" in stack.failures else ""
+        with self._db.write() as tx:
+            self._journal.stack(tx, stack, status, reason, failures=())
+        return Done()
+
+    async def _clean(self, stack: Stack, lost: list[Leftover]) -> TurnResult:
+        """Remove leftovers, those first that no other leftover depends on."""
+        needed = {name for each in lost for name in each.applied.dependencies}
+        own = {each.logical_id for each in lost}
+        now = self._clock.now()
+        ready = [
+            each
+            for each in lost
+            if each.logical_id not in needed
+            or not any(each.logical_id in other.applied.dependencies for other in lost if other is not each)
+        ]
+        ready = ready or [each for each in lost if own]
+        due = [each for each in ready if each.step is None or each.step.due <= now]
+        if due:
+            await asyncio.gather(*(self._discard(stack, each) for each in due))
+            return After(0.0)
+        return After(max(0.0, min(each.step.due - now for each in ready if each.step is not None)))
+
+    async def _discard(self, stack: Stack, each: Leftover) -> None:
+        applied = each.applied
+        if each.step is None:
+            if each.policy == "Forget":
+                self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
+                return
+            if each.policy in ("Retain", "RetainExceptOnCreate"):
+                self._cleaned(stack, each, ResourceStatus.DELETE_SKIPPED)
+                return
+            each = replace(each, step=self._steps.new_step(Kind.DELETE, applied))
+            with self._db.write() as tx:
+                rows.save_leftover(tx, each)
+                if applied.physical_id:
+                    self._event(stack, each, ResourceStatus.DELETE_IN_PROGRESS, "", tx)
+                present = rows.resources(tx, stack.id).get(each.logical_id) if each.whole else None
+                if present is not None:
+                    rows.save_resource(tx, replace(present, status=ResourceStatus.DELETE_IN_PROGRESS))
+        assert each.step is not None
+
+        def save(step: Step) -> None:
+            with self._db.write() as tx:
+                rows.save_leftover(tx, replace(each, step=step, applied=step.target))
+
+        try:
+            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
+                return
+        except Rejected as error:
+            self._kept(stack, each, error.reason)
+            return
+        self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
+
+    def _cleaned(self, stack: Stack, each: Leftover, status: ResourceStatus) -> None:
+        with self._db.write() as tx:
+            rows.drop_leftover(tx, each.number)
+            if each.whole:
+                rows.drop_resource(tx, stack.id, each.logical_id)
+            if each.applied.physical_id or each.whole:
+                self._event(stack, each, status, "", tx)
+
+    def _kept(self, stack: Stack, each: Leftover, reason: str) -> None:
+        """A clean-up that fails is tried three times; then the resource is no longer the stack's."""
+        with self._db.write() as tx:
+            self._event(stack, each, ResourceStatus.DELETE_FAILED, reason, tx)
+            if each.attempts + 1 < CLEANUP_ATTEMPTS:
+                rows.save_leftover(tx, replace(each, attempts=each.attempts + 1, step=None))
+                return
+            rows.drop_leftover(tx, each.number)
+            if each.whole:
+                rows.drop_resource(tx, stack.id, each.logical_id)
+            now = rows.stack_by_id(tx, stack.id)
+            if now is not None:
+                rows.save_stack(tx, replace(now, failures=("cleanup",)))
+
+    def _event(self, stack: Stack, each: Leftover, status: ResourceStatus, reason: str, tx: Any) -> None:
+        self._journal.resource_event(
+            tx, stack, each.logical_id, each.type, each.applied.physical_id, status, reason, cleanup=True
+        )

@@ -1,0 +1,176 @@
+"""The cluster query language of `memberOf` placement constraints.
+
+Pure. `matches("attribute:ecs.instance-type =~ t3.*", subject)`; a broken expression raises ValueError. Subjects
+are `attribute:NAME`, `task:group` and the bare words of container instances (`ec2InstanceId`, `agentConnected`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+_TOKEN = re.compile(
+    r"""\s*(=~|!~|==|!=|>=|<=|>|<|!(?=\s*\()|&&|\|\||[()\[\],]|"[^"]*"|'[^']*'|[^\s()\[\],=!<>&|]+)"""
+)
+_WORDS = {
+    "equals": "==",
+    "not_equals": "!=",
+    "matches": "=~",
+    "not_matches": "!~",
+    "greater_than": ">",
+    "greater_than_equal": ">=",
+    "less_than": "<",
+    "less_than_equal": "<=",
+    "&&": "and",
+    "||": "or",
+    "!": "not",
+}
+Subject = Mapping[str, tuple[str, ...]]
+
+
+def matches(expression: str, subject: Subject) -> bool:
+    """Does a container instance satisfy `expression`? `subject` maps names to the values it has there."""
+    parser = _Parser(_tokens(expression))
+    answer = parser.either()
+    if parser.peek() is not None:
+        raise ValueError(f"unexpected '{parser.peek()}'")
+    return answer(subject)
+
+
+def check(expression: str) -> None:
+    """Raise ValueError if the expression is broken."""
+    matches(expression, {})
+
+
+def _tokens(expression: str) -> list[str]:
+    found, position = [], 0
+    text = expression.rstrip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ValueError(f"cannot read '{text[position:]}'")
+        found.append(_WORDS.get(match[1], match[1]))
+        position = match.end()
+    if not found:
+        raise ValueError("the expression is empty")
+    return found
+
+
+Predicate = Callable[[Subject], bool]
+
+
+class _Parser:
+    def __init__(self, tokens: list[str]) -> None:
+        self._tokens = tokens
+        self._position = 0
+
+    def peek(self) -> str | None:
+        return self._tokens[self._position] if self._position < len(self._tokens) else None
+
+    def take(self) -> str:
+        word = self.peek()
+        if word is None:
+            raise ValueError("the expression ends too early")
+        self._position += 1
+        return word
+
+    def either(self) -> Predicate:
+        left = self.both()
+        while self.peek() == "or":
+            self.take()
+            left = _or(left, self.both())
+        return left
+
+    def both(self) -> Predicate:
+        left = self.one()
+        while self.peek() == "and":
+            self.take()
+            left = _and(left, self.one())
+        return left
+
+    def one(self) -> Predicate:
+        word = self.peek()
+        if word == "not":
+            self.take()
+            inner = self.one()
+            return lambda subject: not inner(subject)
+        if word == "(":
+            self.take()
+            inner = self.either()
+            if self.take() != ")":
+                raise ValueError("a closing parenthesis is missing")
+            return inner
+        return self.comparison()
+
+    def comparison(self) -> Predicate:
+        name = self.take()
+        operator = self.take()
+        if operator == "not" and self.peek() == "in":
+            self.take()
+            operator = "not_in"
+        match operator:
+            case "exists":
+                return lambda subject: bool(subject.get(name))
+            case "not_exists" | "!exists":
+                return lambda subject: not subject.get(name)
+            case "in" | "not_in" | "!in":
+                values = self.values()
+                inside = operator == "in"
+                return lambda subject: any(v in values for v in subject.get(name, ())) is inside
+            case "==" | "!=" | "=~" | "!~" | ">" | ">=" | "<" | "<=":
+                return _compare(name, operator, _unquoted(self.take()))
+        raise ValueError(f"'{operator}' is not an operator")
+
+    def values(self) -> frozenset[str]:
+        if self.take() != "[":
+            raise ValueError("a list in brackets is expected")
+        found = set()
+        while (word := self.take()) != "]":
+            if word != ",":
+                found.add(_unquoted(word))
+        return frozenset(found)
+
+
+def _or(left: Predicate, right: Predicate) -> Predicate:
+    return lambda subject: left(subject) or right(subject)
+
+
+def _and(left: Predicate, right: Predicate) -> Predicate:
+    return lambda subject: left(subject) and right(subject)
+
+
+def _compare(name: str, operator: str, value: str) -> Predicate:
+    if operator in ("=~", "!~"):
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise ValueError(f"'{value}' is not a pattern: {error}") from None
+        wanted = operator == "=~"
+        return lambda subject: any(pattern.fullmatch(v) is not None for v in subject.get(name, ())) is wanted
+    if operator in ("==", "!="):
+        equal = operator == "=="
+        return lambda subject: (value in subject.get(name, ())) is equal
+    limit = _number(value)
+
+    def ordered(subject: Subject) -> bool:
+        for text in subject.get(name, ()):
+            try:
+                number = float(text)
+            except ValueError:
+                continue
+            if {">": number > limit, ">=": number >= limit, "<": number < limit, "<=": number <= limit}[operator]:
+                return True
+        return False
+
+    return ordered
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number") from None
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if len(word) >= 2 and word[0] == word[-1] and word[0] in "\"'" else word

@@ -1,0 +1,110 @@
+"""What the local cloud can run, of all that a task definition or a call may ask for.
+
+Pure. AWS accepts more than is offered here; whatever would be ignored is refused by name when a task or a
+service is to be started, never run in part.
+"""
+
+from __future__ import annotations
+
+from portside.cloud.services.calls import Params
+from portside.cloud.services.ecs.errors import client
+
+_NETWORKS = ("bridge", "none")
+_LOG_DRIVERS = ("awslogs", "json-file")
+_TASK_FEATURES = (
+    "volumes",
+    "proxyConfiguration",
+    "inferenceAccelerators",
+    "pidMode",
+    "ipcMode",
+    "ephemeralStorage",
+)
+_CONTAINER_FEATURES = (
+    "links",
+    "volumesFrom",
+    "mountPoints",
+    "environmentFiles",
+    "repositoryCredentials",
+    "privileged",
+    "disableNetworking",
+    "dnsServers",
+    "dnsSearchDomains",
+    "dockerSecurityOptions",
+    "interactive",
+    "pseudoTerminal",
+    "resourceRequirements",
+    "firelensConfiguration",
+    "credentialSpecs",
+    "systemControls",
+)
+_CALL_FEATURES = (
+    "capacityProviderStrategy",
+    "networkConfiguration",
+    "platformVersion",
+    "serviceRegistries",
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+    "vpcLatticeConfigurations",
+    "enableExecuteCommand",
+)
+
+
+def check_definition(spec: Params) -> None:
+    """Refuse a definition that cannot be run as it says."""
+    mode = spec.get("networkMode") or "bridge"
+    if mode not in _NETWORKS:
+        raise _refused(f"network mode '{mode}'")
+    system = (spec.get("runtimePlatform") or {}).get("operatingSystemFamily", "LINUX")
+    if system != "LINUX":
+        raise _refused(f"operating system family '{system}'")
+    for feature in _TASK_FEATURES:
+        if spec.get(feature):
+            raise _refused(f"'{feature}'")
+    for container in spec.get("containerDefinitions") or []:
+        _container(container)
+
+
+def _container(spec: Params) -> None:
+    where = f" (container '{spec['name']}')"
+    for feature in _CONTAINER_FEATURES:
+        if spec.get(feature):
+            raise _refused(f"'{feature}'" + where)
+    for key, value in (spec.get("linuxParameters") or {}).items():
+        if key != "initProcessEnabled" and value:
+            raise _refused(f"'linuxParameters.{key}'" + where)
+    logs = spec.get("logConfiguration") or {}
+    if logs and logs.get("logDriver") not in _LOG_DRIVERS:
+        raise _refused(f"log driver '{logs.get('logDriver')}'" + where)
+    if logs.get("secretOptions"):
+        raise _refused("'logConfiguration.secretOptions'" + where)
+    if (spec.get("restartPolicy") or {}).get("enabled"):
+        raise _refused("'restartPolicy'" + where)
+
+
+def check_call(params: Params) -> None:
+    """Refuse what a CreateService, UpdateService or RunTask call asks beyond what is offered."""
+    launch = params.get("launchType")
+    if launch not in (None, "EC2"):
+        raise _refused(f"launch type {launch}")
+    for feature in _CALL_FEATURES:
+        if params.get(feature):
+            raise _refused(f"'{feature}'")
+    controller = (params.get("deploymentController") or {}).get("type", "ECS")
+    if controller != "ECS":
+        raise _refused(f"deployment controller {controller}")
+    configuration = params.get("deploymentConfiguration") or {}
+    if configuration.get("strategy") not in (None, "ROLLING"):
+        raise _refused(f"deployment strategy {configuration['strategy']}")
+    if configuration.get("lifecycleHooks"):
+        raise _refused("'deploymentConfiguration.lifecycleHooks'")
+    if (configuration.get("alarms") or {}).get("enable"):
+        raise _refused("'deploymentConfiguration.alarms'")
+    for balancer in params.get("loadBalancers") or []:
+        if balancer.get("loadBalancerName"):
+            raise _refused("a Classic Load Balancer")
+        if balancer.get("advancedConfiguration"):
+            raise _refused("'loadBalancers.advancedConfiguration'")
+
+
+def _refused(what: str) -> Exception:
+    return client(f"The local cloud does not offer {what}.")

@@ -1,0 +1,553 @@
+"""Keeps every service at what is wanted of it.
+
+One turn looks at all tasks of a service and at their targets' health, counts what has ended, and applies what
+`rollout.decide` says in one transaction: new tasks placed, old ones told to stop, the deployment completed, failed
+or rolled back, events. It never touches a container: that is `task_loop.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from portside.cloud.kernel.clock import Clock, Pace
+from portside.cloud.kernel.database import Database, Transaction
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import Log
+from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.ecs import announcements, blueprints, capacity, placement, rollout, store, tasks_made
+from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
+from portside.cloud.services.ecs.names import account_of
+from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.records import (
+    Deployment,
+    DeploymentStatus,
+    HealthStatus,
+    InstanceStatus,
+    Rollout,
+    Service,
+    ServiceStatus,
+    StopCode,
+    Task,
+    TaskStatus,
+)
+from portside.cloud.services.ecs.rollout import Breaker, Ended, Limits, Plan, Stop
+from portside.cloud.services.ecs.task_loop import halted
+from portside.cloud.services.ecs.wakes import Wakes
+
+BUSY_POLL = 1.0  # while something is on its way
+STEADY_POLL = 5.0  # while targets may still turn unhealthy
+PLACEMENT_RETRY = 15.0
+STEADY_AGAIN = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeen:
+    """What a target group says of one task: ELB's state, and its description of a failure."""
+
+    state: str
+    description: str = ""
+    port: int = 0
+
+
+Seen = Mapping[tuple[str, str], TargetSeen]  # (task, target group)
+
+
+class ServiceLoop:
+    """Keys are service ARNs."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        log: Log,
+        pace: Pace,
+        wakes: Wakes,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._calls = calls
+        self._log = log.bind(service="ecs")
+        self._pace = pace
+        self._wakes = wakes
+        self.loop = Loop("ecs-services", self.turn, clock, log)
+
+    def resume(self) -> None:
+        for service in store.services.where(self._database, "status <> ?", ServiceStatus.INACTIVE):
+            self.loop.wake(service.arn)
+
+    async def turn(self, key: str) -> TurnResult:
+        service = store.services.get(self._database, key)
+        if service is None or service.status is ServiceStatus.INACTIVE:
+            return Done()
+        seen = await self._targets(service)
+        with self._database.write() as tx:
+            fresh = store.services.get(tx, key)
+            assert fresh is not None
+            return _Turn(tx, self._ids, self._clock.now(), self._pace, self._wakes, fresh, seen).run()
+
+    async def _targets(self, service: Service) -> Seen:
+        """The health of every task's targets. An error other than a missing group ends the turn: nothing is
+        decided on health that nobody has seen."""
+        tasks = [t for t in store.live_tasks_of_service(self._database, service.arn) if t.registered]
+        account = account_of(service.arn)
+        caller = Caller(account, service.region, f"arn:aws:iam::{account}:root")
+        seen: dict[tuple[str, str], TargetSeen] = {}
+        for group in sorted({group for task in tasks for group in task.registered}):
+            try:
+                answer = await self._calls("elbv2", "DescribeTargetHealth", {"TargetGroupArn": group}, caller)
+            except AwsError as error:
+                if error.status >= 500:
+                    raise
+                self._log.warning("target group cannot be read", group=group, reason=error.message)
+                continue
+            states = {}
+            for each in answer.get("TargetHealthDescriptions") or []:
+                health = each.get("TargetHealth") or {}
+                target = each["Target"]
+                states[target["Id"], target.get("Port") or 0] = TargetSeen(
+                    health.get("State") or "", health.get("Description") or "", target.get("Port") or 0
+                )
+            for task in tasks:
+                found = self._target_of(task, group, states)
+                if found is not None:
+                    seen[task.arn, group] = found
+        return seen
+
+    def _target_of(
+        self, task: Task, group: str, states: Mapping[tuple[str, int], TargetSeen]
+    ) -> TargetSeen | None:
+        instance = store.instances.get(self._database, task.instance)
+        ports = {
+            (each["containerName"], each["containerPort"])
+            for each in task.balancers
+            if each["targetGroupArn"] == group
+        }
+        for container in store.containers_of(self._database, task.arn):
+            for binding in container.bindings:
+                if (container.name, binding["containerPort"]) in ports and instance is not None:
+                    return states.get((instance.ec2_id, binding["hostPort"]))
+        return None
+
+
+class _Turn:
+    """One look at one service, inside one transaction."""
+
+    def __init__(
+        self, tx: Transaction, ids: Ids, now: float, pace: Pace, wakes: Wakes, service: Service, seen: Seen
+    ) -> None:
+        self._tx = tx
+        self._ids = ids
+        self._now = now
+        self._pace = pace
+        self._wakes = wakes
+        self._service = service
+        self._seen = seen
+        self._recheck: list[float] = []
+
+    def run(self) -> TurnResult:
+        if self._service.status is ServiceStatus.DRAINING:
+            return self._drain()
+        self._count()
+        deployments = store.current_deployments(self._tx, self._service.arn)
+        self._trip(deployments)
+        deployments = store.current_deployments(self._tx, self._service.arn)
+        tasks = store.live_tasks_of_service(self._tx, self._service.arn)
+        members = [self._member(number, task) for number, task in enumerate(tasks)]
+        desired, bounds = self._bounds()
+        strategy = (self._service.spec.get("placementStrategy") or [{"type": "spread"}])[0]["type"]
+        plan = rollout.decide(desired, bounds, deployments, members, self._now, strategy=strategy)
+        if self._daemon:
+            plan = self._daemon_plan(plan, deployments, members, bounds)
+        self._stop(plan.stop, tasks)
+        short = self._start(plan, deployments, members)
+        self._retire(deployments, members)
+        self._finish(plan, deployments)
+        return self._again(plan, members, short)
+
+    # Counting what has ended
+
+    def _count(self) -> None:
+        for task in store.uncounted_tasks(self._tx, self._service.arn):
+            deployment = store.deployments.get(self._tx, task.deployment)
+            if deployment is not None:
+                failed = not task.was_healthy and _by_itself(task)
+                ended = Ended(failed, task.started_at is not None, self._now)
+                pause = self._pace.wait(rollout.throttle(deployment.impaired + 1))
+                after = rollout.count_end(deployment, ended, pause)
+                if after != deployment:
+                    store.deployments.save(self._tx, after)
+                if failed and after.impaired >= rollout.IMPAIRED_AFTER:
+                    self._announce(announcements.impaired(self._service.name), complaint=True)
+            store.tasks.save(self._tx, replace(task, accounted=True))
+
+    def _trip(self, deployments: list[Deployment]) -> None:
+        """The circuit breaker."""
+        primary = _primary(deployments)
+        breaker = breaker_of(self._service)
+        if primary is None or not rollout.tripped(primary, self._service.desired, breaker):
+            return
+        failed = replace(
+            primary,
+            rollout=Rollout.FAILED,
+            reason=rollout.TASKS_FAILED,
+            updated_at=self._now,
+            finished_at=self._now,
+        )
+        self._announce(announcements.failed(self._service.name, primary.id))
+        target = self._rollback_target(primary) if breaker.rollback else None
+        if target is None:
+            store.deployments.save(self._tx, failed)
+            return
+        store.deployments.save(self._tx, replace(failed, status=DeploymentStatus.ACTIVE))
+        back = Deployment(
+            id=f"ecs-svc/{self._ids.digits(19)}",
+            service=self._service.arn,
+            status=DeploymentStatus.PRIMARY,
+            definition=target.definition,
+            desired=self._service.desired,
+            rollout=Rollout.IN_PROGRESS,
+            reason=f"ECS deployment circuit breaker: rolling back to deploymentId {target.id}.",
+            created_at=self._now,
+            updated_at=self._now,
+            public_id=self._ids.alnum(21),
+            rollback_of=primary.id,
+            images=target.images,
+            spec=target.spec,
+        )
+        store.deployments.save(self._tx, back)
+        # The tasks that still run the good revision stay: they are the new deployment's now.
+        for task in store.live_tasks_of_service(self._tx, self._service.arn):
+            if task.deployment == target.id:
+                store.tasks.save(self._tx, replace(task, deployment=back.id))
+        if target.status is DeploymentStatus.ACTIVE:
+            store.deployments.save(self._tx, replace(target, status=DeploymentStatus.INACTIVE))
+        spec = self._service.spec | target.spec
+        self._service = replace(self._service, definition=target.definition, spec=spec, steady_at=None)
+        store.services.save(self._tx, self._service)
+        self._announce(announcements.rolling_back(self._service.name, back.id))
+
+    def _rollback_target(self, failed: Deployment) -> Deployment | None:
+        found = store.deployments.where(
+            self._tx,
+            "service = ? AND rollout = ? AND id <> ? AND definition IN (SELECT arn FROM ecs_definition) "
+            "ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            self._service.arn,
+            Rollout.COMPLETED,
+            failed.id,
+        )
+        return found[0] if found else None
+
+    # What there is
+
+    def _member(self, order: int, task: Task) -> Member:
+        instance = store.instances.get(self._tx, task.instance)
+        evacuate = instance is not None and instance.status is InstanceStatus.DRAINING
+        zone = instance.zone if instance is not None else ""
+        if task.desired is TaskStatus.STOPPED:
+            stage, healthy, failing = Stage.STOPPING, False, ""
+        elif task.status is not TaskStatus.RUNNING:
+            stage, healthy, failing = Stage.PENDING, False, ""
+        else:
+            stage = Stage.RUNNING
+            failing = self._failing(task)
+            healthy = not failing and self._healthy(task)
+            if healthy and not task.was_healthy:
+                store.tasks.save(self._tx, replace(task, was_healthy=True))
+                deployment = store.deployments.get(self._tx, task.deployment)
+                if deployment is not None:
+                    reset = breaker_of(self._service).reset
+                    store.deployments.save(self._tx, rollout.count_healthy(deployment, reset))
+        return Member(task.arn, task.deployment, stage, healthy, failing, evacuate, task.instance, zone, order)
+
+    def _healthy(self, task: Task) -> bool:
+        checked = self._has_check(task)
+        if checked and task.health is not HealthStatus.HEALTHY:
+            return False
+        if task.balancers:
+            states = [self._state(task, each["targetGroupArn"]) for each in task.balancers]
+            # After a restart a target is checked anew; a task that was healthy before is not held back by that.
+            good = ("healthy", "initial") if task.was_healthy else ("healthy",)
+            return all(state in good for state in states)
+        if checked:
+            return True
+        steady_at = (task.started_at or self._now) + self._pace.wait(rollout.STEADY_SECONDS)
+        if self._now < steady_at:
+            self._recheck.append(steady_at)
+        return self._now >= steady_at
+
+    def _failing(self, task: Task) -> str:
+        """Why a running task must be replaced, empty if it need not be."""
+        grace = self._service.spec.get("healthCheckGracePeriodSeconds") or 0
+        until = (task.started_at or self._now) + grace
+        if self._now < until:
+            self._recheck.append(until)
+            return ""
+        if task.health is HealthStatus.UNHEALTHY:
+            return "Task failed container health checks"
+        for balancer in task.balancers:
+            group = balancer["targetGroupArn"]
+            seen = self._seen.get((task.arn, group))
+            if seen is not None and seen.state == "unhealthy":
+                instance = store.instances.get(self._tx, task.instance)
+                reason = seen.description or "Health checks failed"
+                text = announcements.unhealthy(
+                    self._service.name, instance.ec2_id if instance else "", seen.port, group, reason
+                )
+                self._announce(text)
+                return f"Task failed ELB health checks in (target-group {group})"
+        return ""
+
+    def _state(self, task: Task, group: str) -> str:
+        seen = self._seen.get((task.arn, group))
+        return seen.state if seen is not None else ""
+
+    def _has_check(self, task: Task) -> bool:
+        definition = store.definitions.get(self._tx, task.definition)
+        if definition is None:
+            return False
+        containers = definition.spec.get("containerDefinitions") or []
+        return any(each.get("healthCheck") and each.get("essential", True) for each in containers)
+
+    @property
+    def _daemon(self) -> bool:
+        return bool(self._service.spec.get("schedulingStrategy") == "DAEMON")
+
+    def _bounds(self) -> tuple[int, Limits]:
+        configuration = self._service.spec.get("deploymentConfiguration") or {}
+        desired = self._service.desired
+        if self._daemon:
+            desired = len(self._daemon_candidates())
+            if desired != self._service.desired:
+                self._service = replace(self._service, desired=desired)
+                store.services.save(self._tx, self._service)
+        return desired, rollout.limits(
+            desired, configuration["minimumHealthyPercent"], configuration["maximumPercent"]
+        )
+
+    # Applying the plan
+
+    def _stop(self, stops: tuple[Stop, ...], tasks: list[Task]) -> None:
+        running = []
+        for stop in stops:
+            task = store.tasks.get(self._tx, stop.task)
+            assert task is not None
+            if task.status is TaskStatus.RUNNING:
+                running.append(task.arn)
+            store.tasks.save(self._tx, halted(task, StopCode.SCHEDULER, stop.reason, self._now))
+            self._wake_task(task.arn)
+        if running:
+            self._announce(announcements.stopped(self._service.name, running))
+
+    def _start(self, plan: Plan, deployments: list[Deployment], members: list[Member]) -> bool:
+        """Place and write new tasks; True when not all of them found room."""
+        started: list[str] = []
+        short = False
+        candidates = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        for deployment_id, count in plan.start:
+            deployment = next(each for each in deployments if each.id == deployment_id)
+            definition = store.definitions.get(self._tx, deployment.definition)
+            assert definition is not None
+            group = f"service:{self._service.name}"
+            blueprint = blueprints.read(definition.spec)
+            demand = tasks_made.demand(
+                definition, blueprint, group, self._service.spec, placement.DEFAULT_SERVICE_STRATEGY
+            )
+            pool = candidates
+            if self._daemon:
+                own = [each for each in members if each.deployment == deployment_id]
+                free = set(daemon_instances([each.arn for each in candidates], own))
+                pool = [each for each in candidates if each.arn in free]
+            for _ in range(count):
+                choice = placement.choose(demand, pool)
+                if isinstance(choice, NoRoom):
+                    self._announce(announcements.no_room(self._service.name, choice.reason), complaint=True)
+                    short = True
+                    break
+                tags = self._propagated(definition.arn)
+                task = tasks_made.make(
+                    self._tx,
+                    self._ids,
+                    definition=definition,
+                    cluster=self._service.cluster,
+                    instance=choice.arn,
+                    group=group,
+                    now=self._now,
+                    service=self._service.arn,
+                    deployment=deployment.id,
+                    started_by=deployment.id,
+                    balancers=deployment.spec.get("loadBalancers") or [],
+                    tags=tags,
+                )
+                started.append(task.arn)
+                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
+                if self._daemon:
+                    pool = [each for each in pool if each.arn != choice.arn]
+                self._wake_task(task.arn)
+        if started:
+            self._announce(announcements.started(self._service.name, started))
+        return short
+
+    def _propagated(self, definition: str) -> list[Params]:
+        match self._service.spec.get("propagateTags"):
+            case "SERVICE":
+                return [dict(tag) for tag in store.tags_of(self._tx, self._service.arn)]
+            case "TASK_DEFINITION":
+                return [dict(tag) for tag in store.tags_of(self._tx, definition)]
+        return []
+
+    def _retire(self, deployments: list[Deployment], members: list[Member]) -> None:
+        """Older deployments go when their last task has."""
+        for deployment in deployments:
+            count = sum(1 for each in members if each.deployment == deployment.id)
+            live = sum(
+                1 for each in members if each.deployment == deployment.id and each.stage is not Stage.STOPPING
+            )
+            if deployment.status is DeploymentStatus.ACTIVE:
+                after = replace(deployment, desired=live)
+                if count == 0:
+                    after = replace(after, status=DeploymentStatus.INACTIVE, updated_at=self._now)
+                if after != deployment:
+                    fresh = store.deployments.get(self._tx, deployment.id)
+                    assert fresh is not None
+                    store.deployments.save(
+                        self._tx,
+                        replace(fresh, desired=after.desired, status=after.status, updated_at=after.updated_at),
+                    )
+            elif deployment.desired != self._service.desired:
+                fresh = store.deployments.get(self._tx, deployment.id)
+                assert fresh is not None
+                store.deployments.save(self._tx, replace(fresh, desired=self._service.desired))
+
+    def _finish(self, plan: Plan, deployments: list[Deployment]) -> None:
+        primary = _primary(store.current_deployments(self._tx, self._service.arn))
+        if primary is None:
+            return
+        if plan.finished:
+            store.deployments.save(
+                self._tx,
+                replace(
+                    primary,
+                    rollout=Rollout.COMPLETED,
+                    reason=f"ECS deployment {primary.id} completed.",
+                    failed=0,
+                    updated_at=self._now,
+                    finished_at=self._now,
+                ),
+            )
+            self._announce(announcements.completed(self._service.name, primary.id))
+        if plan.blocked:
+            self._announce(announcements.blocked(self._service.name), complaint=True)
+        steady_at = self._service.steady_at
+        if plan.steady and (steady_at is None or self._now - steady_at >= STEADY_AGAIN):
+            self._announce(announcements.steady(self._service.name))
+            self._service = replace(self._service, steady_at=self._now)
+            store.services.save(self._tx, self._service)
+        elif not plan.steady and steady_at is not None:
+            self._service = replace(self._service, steady_at=None)
+            store.services.save(self._tx, self._service)
+
+    def _again(self, plan: Plan, members: list[Member], short: bool) -> TurnResult:
+        waits = [at - self._now for at in self._recheck if at > self._now]
+        if plan.retry_at is not None:
+            waits.append(plan.retry_at - self._now)
+        if short:
+            waits.append(self._pace.wait(PLACEMENT_RETRY))
+        watched = any(self._seen.get((each.task, group)) for each in members for group in self._groups())
+        if plan.stop or plan.start or (self._groups() and members and not plan.steady):
+            waits.append(BUSY_POLL)
+        elif watched:
+            waits.append(STEADY_POLL)
+        if plan.steady:
+            waits.append(STEADY_AGAIN)
+        return After(max(0.05, min(waits))) if waits else Done()
+
+    def _groups(self) -> list[str]:
+        return [each["targetGroupArn"] for each in self._service.spec.get("loadBalancers") or []]
+
+    # DAEMON
+
+    def _daemon_candidates(self) -> list[str]:
+        deployments = store.current_deployments(self._tx, self._service.arn)
+        primary = _primary(deployments)
+        definition = store.definitions.get(self._tx, primary.definition) if primary is not None else None
+        if definition is None:
+            return []
+        demand = replace(
+            tasks_made.demand(definition, blueprints.read(definition.spec), "", self._service.spec, []),
+            cpu=0,
+            memory=0,
+            ports=frozenset(),
+        )
+        found = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        return [each.arn for each in found if each.accepting and placement.obstacle(demand, each) is None]
+
+    def _daemon_plan(
+        self, plan: Plan, deployments: list[Deployment], members: list[Member], bounds: Limits
+    ) -> Plan:
+        """One task per instance: a task on an instance that no longer takes part goes."""
+        eligible = set(self._daemon_candidates())
+        primary = _primary(deployments)
+        known = {stop.task for stop in plan.stop}
+        stops = list(plan.stop)
+        for each in members:
+            if each.stage is not Stage.STOPPING and each.instance not in eligible and each.task not in known:
+                reason = rollout.SCALING.format(primary.id if primary is not None else "")
+                stops.append(Stop(each.task, reason))
+        return replace(plan, stop=tuple(stops))
+
+    # The end of a service
+
+    def _drain(self) -> TurnResult:
+        tasks = store.live_tasks_of_service(self._tx, self._service.arn)
+        primary = _primary(store.current_deployments(self._tx, self._service.arn))
+        reason = rollout.SCALING.format(primary.id if primary is not None else "")
+        stops = tuple(Stop(task.arn, reason) for task in tasks if task.desired is not TaskStatus.STOPPED)
+        self._stop(stops, tasks)
+        if tasks:
+            return Done()  # woken by their ends
+        for deployment in store.current_deployments(self._tx, self._service.arn):
+            store.deployments.save(
+                self._tx, replace(deployment, status=DeploymentStatus.INACTIVE, updated_at=self._now)
+            )
+        store.services.save(self._tx, replace(self._service, status=ServiceStatus.INACTIVE))
+        return Done()
+
+    def _announce(self, text: str, *, complaint: bool = False) -> None:
+        announcements.announce(self._tx, self._ids, self._service, text, self._now, complaint=complaint)
+
+    def _wake_task(self, arn: str) -> None:
+        self._tx.after_commit(lambda: self._wakes.task(arn))
+
+
+def _primary(deployments: list[Deployment]) -> Deployment | None:
+    return next((each for each in deployments if each.status is DeploymentStatus.PRIMARY), None)
+
+
+def _by_itself(task: Task) -> bool:
+    """Did the task end through a fault of its own, and not because it was told to?"""
+    match task.stop_code:
+        case StopCode.FAILED_TO_START | StopCode.ESSENTIAL_EXITED:
+            return True
+        case StopCode.SCHEDULER:
+            return "health checks" in task.stop_reason
+    return False
+
+
+def breaker_of(service: Service) -> Breaker:
+    """The circuit breaker's settings in a service's deployment configuration."""
+    given = (service.spec.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
+    thresholds = given.get("thresholdConfiguration") or {}
+    return Breaker(
+        enabled=bool(given.get("enable")),
+        rollback=bool(given.get("rollback")),
+        kind=thresholds.get("type") or "BOUNDED_PERCENT",
+        value=int(thresholds.get("value") or 50),
+        reset=given.get("resetOnHealthyTask", True),
+    )

@@ -1,0 +1,320 @@
+"""Services: the operations on them.
+
+Each writes what is wanted and answers; `service_loop.py` brings it about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Database, Transaction
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Calls, Params, operation
+from portside.cloud.services.ecs import definitions, errors, names, offered, placement, store, views
+from portside.cloud.services.ecs.clusters import active_cluster
+from portside.cloud.services.ecs.pages import page
+from portside.cloud.services.ecs.records import (
+    Definition,
+    Deployment,
+    DeploymentStatus,
+    Rollout,
+    Service,
+    ServiceStatus,
+)
+from portside.cloud.services.ecs.wakes import Wakes
+
+DESCRIBE_LIMIT = 10
+LIST_PAGE = 10
+# What is kept of a call as the user's own wish.
+_WISHES = (
+    "loadBalancers",
+    "placementConstraints",
+    "placementStrategy",
+    "healthCheckGracePeriodSeconds",
+    "schedulingStrategy",
+    "enableECSManagedTags",
+    "propagateTags",
+    "enableExecuteCommand",
+    "availabilityZoneRebalancing",
+    "role",
+)
+# A change in one of these starts a new deployment; changes of the others take effect in place.
+_DEPLOYED = ("loadBalancers", "propagateTags", "enableECSManagedTags")
+
+
+class ServiceApi:
+    def __init__(self, database: Database, ids: Ids, clock: Clock, calls: Calls, wakes: Wakes) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._calls = calls
+        self._wakes = wakes
+
+    @operation("CreateService")
+    async def create_service(self, caller: Caller, params: Params) -> Params:
+        name = params["serviceName"]
+        if not names.NAME.fullmatch(name):
+            raise errors.invalid(
+                "Service name was of invalid length or contains unsupported characters. Up to 255 letters "
+                "(uppercase and lowercase), numbers, hyphens, and underscores are allowed."
+            )
+        offered.check_call(params)
+        if not params.get("taskDefinition"):
+            raise errors.invalid("TaskDefinition cannot be blank.")
+        daemon = params.get("schedulingStrategy") == "DAEMON"
+        if daemon and params.get("desiredCount") is not None:
+            raise errors.invalid("The daemon scheduling strategy does not support a desired count for services.")
+        if daemon and params.get("placementStrategy"):
+            raise errors.invalid("Placement strategies are not supported by the daemon scheduling strategy.")
+        desired = 0 if daemon else params.get("desiredCount", 1)
+        if desired < 0:
+            raise errors.invalid("The desired count must not be negative.")
+        _check_placement(params)
+        cluster = active_cluster(self._database, caller, params.get("cluster"))
+        definition = definitions.usable(self._database, caller, params["taskDefinition"])
+        offered.check_definition(definition.spec)
+        await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
+        spec = {key: params[key] for key in _WISHES if params.get(key) is not None}
+        spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
+        arn = names.service_arn(caller, cluster.name, name)
+        with self._database.write() as tx:
+            active_cluster(tx, caller, cluster.name)
+            present = store.services.get(tx, arn)
+            if present is not None and present.status is ServiceStatus.ACTIVE:
+                raise errors.invalid("Creation of service was not idempotent.")
+            if present is not None and present.status is ServiceStatus.DRAINING:
+                raise errors.invalid("Unable to Start a service that is still Draining.")
+            store.forget_service(tx, arn)
+            service = Service(
+                arn=arn,
+                region=caller.region,
+                cluster=cluster.name,
+                name=name,
+                status=ServiceStatus.ACTIVE,
+                desired=desired,
+                definition=definition.arn,
+                created_at=self._clock.now(),
+                created_by=caller.arn,
+                spec=spec,
+            )
+            store.services.save(tx, service)
+            store.set_tags(tx, arn, params.get("tags") or [])
+            self._deploy(tx, service)
+        return {"service": views.service(self._database, service, ("TAGS",))}
+
+    @operation("UpdateService")
+    async def update_service(self, caller: Caller, params: Params) -> Params:
+        offered.check_call(params)
+        _check_placement(params)
+        cluster = active_cluster(self._database, caller, params.get("cluster"))
+        arn = names.service_arn(caller, cluster.name, params["service"])
+        service = self._updatable(store.services.get(self._database, arn))
+        reference = params.get("taskDefinition")
+        if reference:
+            definition = definitions.usable(self._database, caller, reference)
+        else:
+            found = store.definitions.get(self._database, service.definition)
+            assert found is not None
+            definition = found
+        if reference or params.get("forceNewDeployment"):
+            offered.check_definition(definition.spec)
+        balancers = params.get("loadBalancers")
+        if balancers is None:
+            balancers = service.spec.get("loadBalancers") or []
+        # The target groups are looked at only when they are new; containers and ports whenever they may differ.
+        known = [] if params.get("loadBalancers") is not None else balancers
+        await self._check_balancers(caller, balancers, definition, known)
+        if params.get("desiredCount") is not None and params["desiredCount"] < 0:
+            raise errors.invalid("The desired count must not be negative.")
+        with self._database.write() as tx:
+            service = self._updatable(store.services.get(tx, arn))
+            before = service
+            changed = {key: params[key] for key in _WISHES if params.get(key) is not None}
+            spec = service.spec | changed
+            daemon = spec.get("schedulingStrategy") == "DAEMON"
+            if params.get("deploymentConfiguration") is not None:
+                spec["deploymentConfiguration"] = _configuration(
+                    params["deploymentConfiguration"], service.spec["deploymentConfiguration"], daemon
+                )
+            desired = service.desired
+            if params.get("desiredCount") is not None and not daemon:
+                desired = params["desiredCount"]
+            service = replace(service, definition=definition.arn, desired=desired, spec=spec)
+            redeploy = (
+                bool(params.get("forceNewDeployment"))
+                or service.definition != before.definition
+                or any(spec.get(key) != before.spec.get(key) for key in _DEPLOYED)
+            )
+            store.services.save(tx, service)
+            if redeploy:
+                self._deploy(tx, service)
+            else:
+                self._rescale(tx, service)
+        return {"service": views.service(self._database, service, ("TAGS",))}
+
+    @operation("DeleteService")
+    def delete_service(self, caller: Caller, params: Params) -> Params:
+        cluster = active_cluster(self._database, caller, params.get("cluster"))
+        arn = names.service_arn(caller, cluster.name, params["service"])
+        with self._database.write() as tx:
+            service = store.services.get(tx, arn)
+            if service is None:
+                raise errors.service_not_found()
+            if service.status is ServiceStatus.INACTIVE:
+                raise errors.service_not_active()
+            daemon = service.spec.get("schedulingStrategy") == "DAEMON"
+            if service.desired > 0 and not daemon and not params.get("force"):
+                raise errors.invalid("The service cannot be stopped while it is scaled above 0.")
+            service = replace(service, status=ServiceStatus.DRAINING, desired=0)
+            store.services.save(tx, service)
+            tx.after_commit(lambda: self._wakes.service(arn))
+        return {"service": views.service(self._database, service)}
+
+    @operation("DescribeServices")
+    def describe_services(self, caller: Caller, params: Params) -> Params:
+        asked = params["services"]
+        if not asked:
+            raise errors.invalid("Services cannot be empty.")
+        if len(asked) > DESCRIBE_LIMIT:
+            raise errors.invalid(f"Services cannot have more than {DESCRIBE_LIMIT} items.")
+        cluster = active_cluster(self._database, caller, params.get("cluster"))
+        found, failures = [], []
+        for reference in asked:
+            arn = names.service_arn(caller, cluster.name, reference)
+            service = store.services.get(self._database, arn)
+            if service is None:
+                failures.append({"arn": arn, "reason": "MISSING"})
+            else:
+                found.append(views.service(self._database, service, params.get("include") or ()))
+        return {"services": found, "failures": failures}
+
+    @operation("ListServices")
+    def list_services(self, caller: Caller, params: Params) -> Params:
+        cluster = active_cluster(self._database, caller, params.get("cluster"))
+        found = store.services_of(self._database, caller.region, cluster.name)
+        strategy = params.get("schedulingStrategy")
+        if strategy:
+            found = [each for each in found if (each.spec.get("schedulingStrategy") or "REPLICA") == strategy]
+        if params.get("launchType") not in (None, "EC2"):
+            found = []
+        arns, token = page([each.arn for each in found], params, LIST_PAGE)
+        return {"serviceArns": arns, "nextToken": token}
+
+    # Rules
+
+    def _updatable(self, service: Service | None) -> Service:
+        if service is None:
+            raise errors.service_not_found()
+        if service.status is not ServiceStatus.ACTIVE:
+            raise errors.service_not_active()
+        return service
+
+    async def _check_balancers(
+        self, caller: Caller, balancers: list[Params], definition: Definition, known: list[Params] | None = None
+    ) -> None:
+        if len(balancers) > 5:
+            raise errors.invalid("load balancers can have at most 5 items.")
+        containers = {each["name"]: each for each in definition.spec["containerDefinitions"]}
+        for balancer in balancers:
+            group = balancer.get("targetGroupArn")
+            if not group:
+                raise errors.invalid("A load balancer of a service needs a targetGroupArn.")
+            container = containers.get(balancer.get("containerName") or "")
+            if container is None:
+                raise errors.invalid(
+                    f"The container {balancer.get('containerName')} does not exist in the task definition."
+                )
+            ports = [mapping["containerPort"] for mapping in container["portMappings"]]
+            if balancer.get("containerPort") not in ports:
+                raise errors.invalid(
+                    f"The container {balancer['containerName']} did not have a container port "
+                    f"{balancer.get('containerPort')} defined."
+                )
+            if balancer not in (known or []):
+                await self._check_group(caller, group)
+
+    async def _check_group(self, caller: Caller, group: str) -> None:
+        try:
+            answer = await self._calls("elbv2", "DescribeTargetGroups", {"TargetGroupArns": [group]}, caller)
+        except AwsError as error:
+            if error.status >= 500:
+                raise
+            raise errors.invalid("The specified target group does not exist.") from None
+        found = (answer.get("TargetGroups") or [{}])[0]
+        if not found.get("LoadBalancerArns"):
+            raise errors.invalid(
+                f"The target group with targetGroupArn {group} does not have an associated load balancer."
+            )
+        if found.get("TargetType", "instance") != "instance":
+            raise errors.invalid(
+                f"The provided target group {group} has target type {found['TargetType']}, which is incompatible "
+                "with the bridge network mode specified in the task definition."
+            )
+
+    # Deployments
+
+    def _deploy(self, tx: Transaction, service: Service) -> None:
+        """A new PRIMARY deployment; the former one becomes ACTIVE."""
+        now = self._clock.now()
+        for each in store.current_deployments(tx, service.arn):
+            if each.status is DeploymentStatus.PRIMARY:
+                store.deployments.save(tx, replace(each, status=DeploymentStatus.ACTIVE, updated_at=now))
+        number = f"ecs-svc/{self._ids.digits(19)}"
+        store.deployments.save(
+            tx,
+            Deployment(
+                id=number,
+                service=service.arn,
+                status=DeploymentStatus.PRIMARY,
+                definition=service.definition,
+                desired=service.desired,
+                rollout=Rollout.IN_PROGRESS,
+                reason=f"ECS deployment {number} in progress.",
+                created_at=now,
+                updated_at=now,
+                public_id=self._ids.alnum(21),
+                spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
+            ),
+        )
+        store.services.save(tx, replace(service, steady_at=None))
+        tx.after_commit(lambda: self._wakes.service(service.arn))
+
+    def _rescale(self, tx: Transaction, service: Service) -> None:
+        for each in store.current_deployments(tx, service.arn):
+            if each.status is DeploymentStatus.PRIMARY and each.desired != service.desired:
+                after = replace(each, desired=service.desired, updated_at=self._clock.now())
+                store.deployments.save(tx, after)
+        tx.after_commit(lambda: self._wakes.service(service.arn))
+
+
+def _check_placement(params: Params) -> None:
+    wrong = placement.check_constraints(
+        params.get("placementConstraints") or [], params.get("placementStrategy") or []
+    )
+    if wrong:
+        raise errors.invalid(wrong)
+
+
+def _configuration(given: Params | None, before: Params, daemon: bool) -> Params:
+    """The deployment configuration with its defaults."""
+    wanted = {key: value for key, value in (given or {}).items() if value is not None}
+    defaults: Params = {
+        "deploymentCircuitBreaker": {"enable": False, "rollback": False},
+        "maximumPercent": 100 if daemon else 200,
+        "minimumHealthyPercent": 0 if daemon else 100,
+        "strategy": "ROLLING",
+        "bakeTimeInMinutes": 0,
+    }
+    made = defaults | before | wanted
+    low, high = made["minimumHealthyPercent"], made["maximumPercent"]
+    if low < 0 or high < 0:
+        raise errors.invalid("minimumHealthyPercent and maximumPercent must not be negative.")
+    if low > 100:
+        raise errors.invalid("minimumHealthyPercent must be 100 or less.")
+    if not daemon and high < 100:
+        raise errors.invalid("maximumPercent must be 100 or more.")
+    if daemon and high != 100:
+        raise errors.invalid("The daemon scheduling strategy supports a maximumPercent of 100 only.")
+    return made

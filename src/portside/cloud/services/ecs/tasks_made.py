@@ -1,0 +1,101 @@
+"""New tasks: a record with its containers, written before anything is started.
+
+Owns how a task is put together from its definition, where it was placed and who wanted it. Used by RunTask and by
+the service loop; `task_loop.py` takes it from there.
+"""
+
+from __future__ import annotations
+
+from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.services.calls import Params
+from portside.cloud.services.ecs import blueprints, store
+from portside.cloud.services.ecs.blueprints import TaskBlueprint
+from portside.cloud.services.ecs.names import sibling
+from portside.cloud.services.ecs.placement import Demand
+from portside.cloud.services.ecs.records import (
+    Container,
+    ContainerStatus,
+    Definition,
+    Task,
+    TaskStatus,
+)
+
+
+def demand(
+    definition: Definition, plan: TaskBlueprint, group: str, placement: Params, default: list[Params]
+) -> Demand:
+    """What a task of `definition` needs; `placement` has the call's constraints and strategy."""
+    constraints = [*(placement.get("placementConstraints") or []), *(definition.spec["placementConstraints"])]
+    return Demand(
+        cpu=plan.cpu,
+        memory=plan.memory,
+        ports=frozenset(plan.host_ports),
+        group=group,
+        constraints=tuple(constraints),
+        strategy=tuple(placement.get("placementStrategy") or default),
+    )
+
+
+def make(
+    tx: Transaction,
+    ids: Ids,
+    *,
+    definition: Definition,
+    cluster: str,
+    instance: str,
+    group: str,
+    now: float,
+    service: str = "",
+    deployment: str = "",
+    started_by: str = "",
+    token: str = "",
+    balancers: list[Params] | None = None,
+    spec: Params | None = None,
+    tags: list[Params] | None = None,
+) -> Task:
+    """Write a task in PENDING, with its containers."""
+    wanted = spec or {}
+    plan = blueprints.read(definition.spec, wanted.get("overrides"))
+    task_id = ids.hex(32)
+    task = Task(
+        arn=sibling(definition.arn, "task", f"{cluster}/{task_id}"),
+        region=definition.region,
+        cluster=cluster,
+        instance=instance,
+        definition=definition.arn,
+        status=TaskStatus.PENDING,
+        desired=TaskStatus.RUNNING,
+        group_name=group,
+        created_at=now,
+        service=service,
+        deployment=deployment,
+        started_by=started_by,
+        token=token,
+        cpu=plan.cpu,
+        memory=plan.memory,
+        ports=plan.host_ports,
+        balancers=balancers or [],
+        spec=wanted | {key: definition.spec[key] for key in ("cpu", "memory") if definition.spec.get(key)},
+    )
+    store.tasks.save(tx, task)
+    for position, each in enumerate(plan.containers):
+        stream = ""
+        if each.logs is not None:
+            # Without a prefix the stream is named after the container, whose id is not known yet.
+            stream = each.logs.stream(each.name, task_id) if each.logs.prefix else ""
+        store.containers.save(
+            tx,
+            Container(
+                arn=sibling(definition.arn, "container", f"{cluster}/{task_id}/{ids.uuid()}"),
+                task=task.arn,
+                name=each.name,
+                position=position,
+                status=ContainerStatus.PENDING,
+                image=each.image,
+                logged=each.logs is None,
+                log_stream=stream,
+            ),
+        )
+    store.set_tags(tx, task.arn, [{"key": t["key"], "value": t.get("value", "")} for t in tags or []])
+    return task

@@ -1,0 +1,323 @@
+"""A container engine in memory, for tests: scripted programs instead of images.
+
+Keeps to the behaviour that tests/conformance/test_engine.py demands of Docker as well. A program is what the
+process in a container does: print lines, run for a while or for ever, end with a code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.machine.engine import (
+    Conflict,
+    ContainerEvent,
+    ContainerSpec,
+    ContainerState,
+    EngineInfo,
+    Health,
+    LogLine,
+    Missing,
+    Phase,
+    PortBinding,
+    Rejected,
+    Unavailable,
+)
+
+FIRST_PORT = 32768
+KILLED = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Prints `output` when started, then runs `seconds` (None: for ever) and ends with `code`.
+
+    `stop_code` is how it ends at SIGTERM, None if it ignores it. `healthy_after` is for containers with a
+    health check: seconds until it passes, None if it never does. `start_error` makes the start fail.
+    """
+
+    output: tuple[str, ...] = ()
+    seconds: float | None = None
+    code: int = 0
+    stop_code: int | None = 0
+    healthy_after: float | None = 0.0
+    start_error: str = ""
+    out_of_memory: bool = False
+
+
+RUNS = Program()
+EXITS = Program(seconds=0.0, code=1)
+
+
+class FakeEngine:
+    """Implements `Engine`. `programs` maps image references to programs; other images do not exist.
+
+    `available = False` makes every call raise Unavailable until it is True again.
+    """
+
+    def __init__(self, clock: Clock, programs: Mapping[str, Program] | None = None) -> None:
+        self.clock = clock
+        self.programs: dict[str, Program] = dict(programs or {})
+        self.remote: dict[str, Program] = {}
+        self.available = True
+        self.taken_ports: set[tuple[str, int]] = set()
+        self.created: list[ContainerSpec] = []
+        self.pulled: list[str] = []
+        self._number = 0
+        self._specs: dict[str, ContainerSpec] = {}
+        self._states: dict[str, ContainerState] = {}
+        self._lines: dict[str, list[LogLine]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._listeners: list[asyncio.Queue[ContainerEvent | None]] = []
+        self._changed = asyncio.Event()
+
+    # Scripting
+
+    def print(self, container: str, *texts: str) -> None:
+        """Output of a running container."""
+        self._lines[container] += [LogLine(self.clock.now(), text) for text in texts]
+        self._signal()
+
+    def kill(self, container: str, code: int = KILLED) -> None:
+        """As if the process had been killed from outside."""
+        self._exit(container, code)
+
+    def set_health(self, container: str, health: Health) -> None:
+        self._states[container] = replace(self._states[container], health=health)
+        self._emit("health", container)
+
+    def go_away(self) -> None:
+        """Stop answering and break every open stream."""
+        self.available = False
+        for queue in self._listeners:
+            queue.put_nowait(None)
+        self._signal()
+
+    @property
+    def states(self) -> list[ContainerState]:
+        return list(self._states.values())
+
+    @property
+    def running(self) -> list[ContainerState]:
+        return [state for state in self._states.values() if state.phase is Phase.RUNNING]
+
+    def spec(self, container: str) -> ContainerSpec:
+        return self._specs[container]
+
+    # Engine
+
+    async def info(self) -> EngineInfo:
+        self._answer()
+        return EngineInfo("fake", "0", 2, 8192, "172.17.0.1", True)
+
+    async def image_id(self, reference: str) -> str | None:
+        self._answer()
+        return f"sha256:id-{reference.partition('@')[0]}" if self._program(reference) is not None else None
+
+    async def image_digests(self, reference: str) -> tuple[str, ...]:
+        self._answer()
+        return (f"sha256:digest-{reference.partition('@')[0]}",) if self._program(reference) is not None else ()
+
+    async def pull(self, reference: str, username: str = "", password: str = "") -> None:
+        self._answer()
+        self.pulled.append(reference)
+        name = reference.partition("@")[0]
+        program = self.remote.get(reference) or self.remote.get(name)
+        if program is None:
+            raise Missing(f"manifest for {reference} not found: manifest unknown")
+        self.programs[reference] = program
+
+    async def load(self, archive: AsyncIterator[bytes]) -> None:
+        self._answer()
+        name = b"".join([chunk async for chunk in archive]).decode()
+        self.programs[name] = self.remote.get(name, RUNS)
+
+    async def remove_image(self, reference: str) -> None:
+        self._answer()
+        self.programs.pop(reference, None)
+
+    async def create(self, spec: ContainerSpec) -> str:
+        self._answer()
+        if self._program(spec.image) is None:
+            raise Missing(f"No such image: {spec.image}")
+        if any(state.name == spec.name for state in self._states.values()):
+            raise Conflict(f'Conflict. The container name "/{spec.name}" is already in use')
+        if spec.memory is not None and spec.memory < 4:
+            raise Rejected("Minimum memory limit allowed is 6MB")
+        self._number += 1
+        container = f"{self._number:064x}"
+        self.created.append(spec)
+        self._specs[container] = spec
+        self._lines[container] = []
+        health = Health.NONE if spec.health_check is None else Health.STARTING
+        self._states[container] = ContainerState(
+            container, spec.name, dict(spec.labels), Phase.CREATED, image=spec.image, health=health
+        )
+        return container
+
+    async def start(self, container: str) -> None:
+        self._answer()
+        state, spec = self._state(container), self._specs[self._state(container).id]
+        if state.phase is Phase.RUNNING:
+            return
+        program = self._program(spec.image) or RUNS
+        if program.start_error:
+            raise Rejected(program.start_error)
+        ports = tuple(self._publish(port) for port in spec.ports)
+        now = self.clock.now()
+        self._states[state.id] = replace(
+            state, phase=Phase.RUNNING, started_at=now, ports=ports, address="172.17.0.2"
+        )
+        self._emit("start", state.id)
+        self.print(state.id, *program.output)
+        self._running[state.id] = asyncio.create_task(self._run(state.id, program), name=f"program:{spec.name}")
+
+    def _publish(self, port: PortBinding) -> PortBinding:
+        used = {(p.host_ip, p.host_port) for s in self.running for p in s.ports} | self.taken_ports
+        number = port.host_port
+        if number == 0:
+            number = next(n for n in range(FIRST_PORT, 61000) if (port.host_ip, n) not in used)
+        elif (port.host_ip, number) in used:
+            raise Conflict(f"Bind for {port.host_ip}:{number} failed: port is already allocated")
+        return replace(port, host_port=number)
+
+    async def _run(self, container: str, program: Program) -> None:
+        start = self.clock.now()
+        if self._specs[container].health_check is not None and program.healthy_after is not None:
+            await self.clock.sleep_until(start + program.healthy_after)
+            if self._states[container].phase is Phase.RUNNING:
+                self.set_health(container, Health.HEALTHY)
+        if program.seconds is not None:
+            await self.clock.sleep_until(start + program.seconds)
+            self._exit(container, program.code, program.out_of_memory)
+
+    async def stop(self, container: str, grace: int) -> None:
+        self._answer()
+        state = self._state(container)
+        if state.phase is not Phase.RUNNING:
+            return
+        program = self._program(self._specs[state.id].image) or RUNS
+        if program.stop_code is None:
+            await self.clock.sleep_until(self.clock.now() + grace)
+            self._exit(state.id, KILLED)
+        else:
+            self._exit(state.id, program.stop_code)
+
+    async def remove(self, container: str) -> None:
+        self._answer()
+        found = self._find(container)
+        if found is None:
+            return
+        self._exit(found.id, KILLED)
+        self._emit("destroy", found.id)
+        del self._states[found.id]
+        self._signal()
+
+    async def inspect(self, container: str) -> ContainerState:
+        self._answer()
+        return self._state(container)
+
+    async def containers(self, labels: Mapping[str, str]) -> list[ContainerState]:
+        self._answer()
+        return [state for state in self._states.values() if _carries(state.labels, labels)]
+
+    async def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
+        self._answer()
+        state = self._state(container)
+        lines = self._lines[state.id]
+        position = 0
+        while True:
+            while position < len(lines):
+                if lines[position].at >= since:
+                    yield lines[position]
+                position += 1
+            present = self._states.get(state.id)
+            if not follow or present is None or present.phase is not Phase.RUNNING:
+                return
+            await self._changed.wait()
+            self._answer()
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
+        self._answer()
+        queue: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
+        self._listeners.append(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                if _carries(event.labels, labels):
+                    yield event
+            raise Unavailable("the engine went away")
+        finally:
+            self._listeners.remove(queue)
+
+    async def create_network(self, name: str, labels: Mapping[str, str]) -> None:
+        self._answer()
+
+    async def remove_network(self, name: str) -> None:
+        self._answer()
+
+    async def networks(self, labels: Mapping[str, str]) -> list[str]:
+        self._answer()
+        return []
+
+    async def close(self) -> None:
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Inside
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise Unavailable("the container engine does not answer")
+
+    def _program(self, image: str) -> Program | None:
+        name, _, digest = image.removeprefix("sha256:id-").partition("@")
+        if digest and digest != f"sha256:digest-{name}":
+            return None
+        return self.programs.get(image) or self.programs.get(name)
+
+    def _find(self, container: str) -> ContainerState | None:
+        for state in self._states.values():
+            if container in (state.id, state.name):
+                return state
+        return None
+
+    def _state(self, container: str) -> ContainerState:
+        found = self._find(container)
+        if found is None:
+            raise Missing(f"No such container: {container}")
+        return found
+
+    def _exit(self, container: str, code: int, out_of_memory: bool = False) -> None:
+        state = self._states.get(container)
+        if state is None or state.phase is not Phase.RUNNING:
+            return
+        self._states[container] = replace(
+            state,
+            phase=Phase.EXITED,
+            exit_code=code,
+            finished_at=self.clock.now(),
+            ports=(),
+            out_of_memory=out_of_memory,
+        )
+        task = self._running.pop(container, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        self._emit("die", container)
+        self._signal()
+
+    def _emit(self, action: str, container: str) -> None:
+        event = ContainerEvent(action, container, self._states[container].labels)
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    def _signal(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in wanted.items())

@@ -1,0 +1,417 @@
+"""A small world for CloudFormation: a few services in memory, virtual time, a real database.
+
+The services keep what they are told, refuse what AWS refuses, and can be made to fail or to take their time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from portside.cloud.kernel.database import Database, Transaction
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Params
+from portside.cloud.services.cloudformation.api import CloudFormationApi
+from portside.testing.clock import VirtualClock
+from portside.testing.server import quiet_log
+
+CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root", endpoint="http://127.0.0.1:4566")
+
+
+class FakeServices:
+    """Implements `Calls` for SSM parameters, SNS topics, log groups, ECR and a rudimentary ECS."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.parameters: dict[str, Params] = {}
+        self.topics: dict[str, Params] = {}
+        self.groups: dict[str, Params] = {}
+        self.repositories: dict[str, Params] = {}
+        self.clusters: dict[str, Params] = {}
+        self.definitions: list[Params] = []
+        self.services: dict[str, Params] = {}
+        self.made: list[tuple[str, str, Params]] = []
+        # (service, operation) -> what happens instead of the call.
+        self.broken: dict[tuple[str, str], Callable[[Params], None]] = {}
+        # The number of the call at which the process dies, before or after the service has acted.
+        self.die_before = 0
+        self.die_after = 0
+        self.dead = False
+        # Calls that never return while their key is in here: an operation that takes for ever.
+        self.stuck: set[tuple[str, str]] = set()
+        self.rollout_seconds = 2.0
+        self.bad_images: set[str] = set()
+
+    async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
+        self.made.append((service, operation, params))
+        number = len(self.made)
+        if number == self.die_before or self.dead:
+            await self._die()
+        if (service, operation) in self.stuck:
+            await asyncio.get_running_loop().create_future()
+        broken = self.broken.get((service, operation))
+        if broken is not None:
+            broken(params)
+        answer: Params = getattr(self, f"{service}_{operation}")(params, caller) or {}
+        if number == self.die_after:
+            await self._die()
+        # Let the other resources of the turn move on, as real calls would.
+        await asyncio.sleep(0)
+        return answer
+
+    async def _die(self) -> None:
+        """As after kill -9: whoever called never hears of it."""
+        self.dead = True
+        await asyncio.get_running_loop().create_future()
+
+    def asked(self, service: str, operation: str) -> list[Params]:
+        return [params for s, o, params in self.made if (s, o) == (service, operation)]
+
+    # SSM
+
+    def ssm_GetParameter(self, params: Params, caller: Caller) -> Params:
+        found = self.parameters.get(params["Name"])
+        if found is None:
+            raise AwsError("ParameterNotFound", "")
+        return {"Parameter": found}
+
+    def ssm_PutParameter(self, params: Params, caller: Caller) -> None:
+        if params["Name"] in self.parameters and not params.get("Overwrite"):
+            raise AwsError("ParameterAlreadyExists", "The parameter already exists.")
+        self.parameters[params["Name"]] = {
+            "Name": params["Name"],
+            "Type": params.get("Type", "String"),
+            "Value": params["Value"],
+        }
+
+    def ssm_DeleteParameter(self, params: Params, caller: Caller) -> None:
+        if params["Name"] not in self.parameters:
+            raise AwsError("ParameterNotFound", "")
+        del self.parameters[params["Name"]]
+
+    def ssm_AddTagsToResource(self, params: Params, caller: Caller) -> None: ...
+    def ssm_RemoveTagsFromResource(self, params: Params, caller: Caller) -> None: ...
+
+    # SNS
+
+    def sns_GetTopicAttributes(self, params: Params, caller: Caller) -> Params:
+        if params["TopicArn"] not in self.topics:
+            raise AwsError("NotFound", "Topic does not exist", 404)
+        return {"Attributes": self.topics[params["TopicArn"]]}
+
+    def sns_CreateTopic(self, params: Params, caller: Caller) -> Params:
+        arn = f"arn:aws:sns:{caller.region}:{caller.account}:{params['Name']}"
+        self.topics[arn] = dict(params.get("Attributes") or {})
+        return {"TopicArn": arn}
+
+    def sns_SetTopicAttributes(self, params: Params, caller: Caller) -> None:
+        self.topics[params["TopicArn"]][params["AttributeName"]] = params["AttributeValue"]
+
+    def sns_DeleteTopic(self, params: Params, caller: Caller) -> None:
+        self.topics.pop(params["TopicArn"], None)
+
+    def sns_TagResource(self, params: Params, caller: Caller) -> None: ...
+
+    # Logs
+
+    def logs_DescribeLogGroups(self, params: Params, caller: Caller) -> Params:
+        return {"logGroups": [g for n, g in self.groups.items() if n.startswith(params["logGroupNamePrefix"])]}
+
+    def logs_CreateLogGroup(self, params: Params, caller: Caller) -> None:
+        name = params["logGroupName"]
+        if name in self.groups:
+            raise AwsError("ResourceAlreadyExistsException", "The specified log group already exists")
+        arn = f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:*"
+        self.groups[name] = {"logGroupName": name, "arn": arn}
+
+    def logs_PutRetentionPolicy(self, params: Params, caller: Caller) -> None:
+        self.groups[params["logGroupName"]]["retentionInDays"] = params["retentionInDays"]
+
+    def logs_DeleteLogGroup(self, params: Params, caller: Caller) -> None:
+        if self.groups.pop(params["logGroupName"], None) is None:
+            raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
+
+    # ECR
+
+    def ecr_DescribeRepositories(self, params: Params, caller: Caller) -> Params:
+        name = params["repositoryNames"][0]
+        if name not in self.repositories:
+            raise AwsError("RepositoryNotFoundException", f"The repository with name '{name}' does not exist")
+        return {"repositories": [self.repositories[name]]}
+
+    def ecr_CreateRepository(self, params: Params, caller: Caller) -> Params:
+        name = params["repositoryName"]
+        if name in self.repositories:
+            raise AwsError("RepositoryAlreadyExistsException", f"The repository with name '{name}' already exists")
+        arn = f"arn:aws:ecr:{caller.region}:{caller.account}:repository/{name}"
+        self.repositories[name] = {
+            "repositoryName": name,
+            "repositoryArn": arn,
+            "images": [],
+            "repositoryUri": f"{caller.account}.dkr.ecr.{caller.region}.amazonaws.com/{name}",
+        }
+        return {"repository": self.repositories[name]}
+
+    def ecr_DeleteRepository(self, params: Params, caller: Caller) -> None:
+        found = self.repositories.get(params["repositoryName"])
+        if found is None:
+            raise AwsError("RepositoryNotFoundException", "The repository does not exist")
+        if found["images"] and not params.get("force"):
+            raise AwsError(
+                "RepositoryNotEmptyException", "The repository cannot be deleted because it still contains images"
+            )
+        del self.repositories[params["repositoryName"]]
+
+    # ECS
+
+    def ecs_DescribeClusters(self, params: Params, caller: Caller) -> Params:
+        names = [each.rpartition("/")[2] for each in params["clusters"]]
+        return {"clusters": [self.clusters[each] for each in names if each in self.clusters]}
+
+    def ecs_CreateCluster(self, params: Params, caller: Caller) -> Params:
+        name = params["clusterName"]
+        arn = f"arn:aws:ecs:{caller.region}:{caller.account}:cluster/{name}"
+        self.clusters[name] = {"clusterName": name, "clusterArn": arn, "status": "ACTIVE"}
+        return {"cluster": self.clusters[name]}
+
+    def ecs_DeleteCluster(self, params: Params, caller: Caller) -> None:
+        self.clusters[params["cluster"]]["status"] = "INACTIVE"
+
+    def ecs_RegisterTaskDefinition(self, params: Params, caller: Caller) -> Params:
+        family = params["family"]
+        revision = 1 + sum(each["family"] == family for each in self.definitions)
+        arn = f"arn:aws:ecs:{caller.region}:{caller.account}:task-definition/{family}:{revision}"
+        made = {"family": family, "revision": revision, "taskDefinitionArn": arn, "status": "ACTIVE"}
+        self.definitions.append(
+            made | {"containerDefinitions": params["containerDefinitions"], "tags": params.get("tags", [])}
+        )
+        return {"taskDefinition": self.definitions[-1]}
+
+    def ecs_DescribeTaskDefinition(self, params: Params, caller: Caller) -> Params:
+        wanted = params["taskDefinition"]
+        for each in reversed(self.definitions):
+            if wanted in (each["family"], each["taskDefinitionArn"]) and each["status"] == "ACTIVE":
+                return {"taskDefinition": each, "tags": each["tags"]}
+        raise AwsError("ClientException", "Unable to describe task definition.")
+
+    def ecs_DeregisterTaskDefinition(self, params: Params, caller: Caller) -> None:
+        for each in self.definitions:
+            if each["taskDefinitionArn"] == params["taskDefinition"]:
+                each["status"] = "INACTIVE"
+
+    def ecs_DescribeServices(self, params: Params, caller: Caller) -> Params:
+        return {
+            "services": [
+                self._rolled(self.services[each.rpartition("/")[2]])
+                for each in params["services"]
+                if each.rpartition("/")[2] in self.services
+            ]
+        }
+
+    def _rolled(self, service: Params) -> Params:
+        """Let the newest deployment finish when its time has come; a bad image trips the breaker."""
+        newest = service["deployments"][0]
+        if newest["rolloutState"] == "IN_PROGRESS" and self.clock.now() >= newest["done"]:
+            definition = next(d for d in self.definitions if d["taskDefinitionArn"] == newest["taskDefinition"])
+            if definition["containerDefinitions"][0]["image"] in self.bad_images:
+                newest["rolloutState"] = "FAILED"
+                if len(service["deployments"]) > 1:
+                    newest["status"] = "ACTIVE"
+                    old = service["deployments"][1] | {"id": f"ecs-svc/{len(self.made)}", "status": "PRIMARY"}
+                    service["deployments"] = [old | {"rolloutState": "COMPLETED"}, newest]
+                    service["taskDefinition"] = old["taskDefinition"]
+            else:
+                newest["rolloutState"] = "COMPLETED"
+                service["deployments"] = [newest]
+        return service
+
+    def _deploy(self, service: Params) -> None:
+        deployment = {
+            "id": f"ecs-svc/{len(self.made)}",
+            "status": "PRIMARY",
+            "taskDefinition": service["taskDefinition"],
+            "rolloutState": "IN_PROGRESS",
+            "done": self.clock.now() + self.rollout_seconds,
+        }
+        older = [each | {"status": "ACTIVE"} for each in service.get("deployments", [])]
+        service["deployments"] = [deployment, *older]
+
+    def ecs_CreateService(self, params: Params, caller: Caller) -> Params:
+        name = params["serviceName"]
+        if name in self.services and self.services[name]["status"] == "ACTIVE":
+            raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
+        cluster = params.get("cluster", "default").rpartition("/")[2]
+        arn = f"arn:aws:ecs:{caller.region}:{caller.account}:service/{cluster}/{name}"
+        service = {
+            "serviceName": name,
+            "serviceArn": arn,
+            "status": "ACTIVE",
+            "schedulingStrategy": "REPLICA",
+            "taskDefinition": params["taskDefinition"],
+            "desiredCount": params.get("desiredCount", 0),
+        }
+        self._deploy(service)
+        self.services[name] = service
+        return {"service": service}
+
+    def ecs_UpdateService(self, params: Params, caller: Caller) -> Params:
+        service = self.services[params["service"].rpartition("/")[2]]
+        service["desiredCount"] = params.get("desiredCount", service["desiredCount"])
+        wanted = params.get("taskDefinition", service["taskDefinition"])
+        if wanted != service["taskDefinition"] or params.get("forceNewDeployment"):
+            service["taskDefinition"] = wanted
+            self._deploy(service)
+        return {"service": service}
+
+    def ecs_DeleteService(self, params: Params, caller: Caller) -> None:
+        self.services[params["service"].rpartition("/")[2]]["status"] = "INACTIVE"
+
+    def ecs_ListTagsForResource(self, params: Params, caller: Caller) -> Params:
+        return {"tags": []}
+
+    def ecs_TagResource(self, params: Params, caller: Caller) -> None: ...
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing in the cloud may handle it."""
+
+
+class MortalDatabase(Database):
+    """Dies after a given number of commits, or as soon as the services have."""
+
+    def __init__(self, path: Path, fake: FakeServices, die_at: int) -> None:
+        super().__init__(path)
+        self.fake = fake
+        self.left = die_at
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        if self.fake.dead:
+            raise Killed
+        with super().write() as tx:
+            yield tx
+        self.left -= 1
+        if self.left == 0:
+            self.fake.dead = True
+            raise Killed
+
+
+class World:
+    """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`."""
+
+    def __init__(self, path: Path, *, seed: int = 1) -> None:
+        self.path = path
+        self.seed = seed
+        self.clock = VirtualClock()
+        self.fake = FakeServices(self.clock)
+        self.api: CloudFormationApi
+        self.database: Database
+
+    @asynccontextmanager
+    async def running(self, die_at_commit: int = 0) -> AsyncIterator[World]:
+        self.fake.dead = False
+        self.fake.die_before = self.fake.die_after = 0
+        self.database = MortalDatabase(self.path, self.fake, die_at_commit)
+        self.seed += 1
+        self.api = CloudFormationApi(
+            database=self.database, ids=Ids(self.seed), clock=self.clock, calls=self.fake, log=quiet_log()
+        )
+        self.operations = self.api.service().operations
+        try:
+            async with self.api:
+                yield self
+        finally:
+            self.database.close()
+
+    async def call(self, operation: str, **params: Any) -> Params:
+        result: Any = self.operations[operation](CALLER, params)
+        if hasattr(result, "__await__"):
+            result = await result
+        return result  # type: ignore[no-any-return]
+
+    async def refused(self, operation: str, **params: Any) -> AwsError:
+        try:
+            await self.call(operation, **params)
+        except AwsError as error:
+            return error
+        raise AssertionError(f"{operation} was not refused")
+
+    async def stack(self, name: str) -> Params:
+        return (await self.call("DescribeStacks", StackName=name))["Stacks"][0]  # type: ignore[no-any-return]
+
+    def status(self, name: str) -> str:
+        rows = self.database.read(
+            "SELECT status FROM cfn_stack WHERE name = ? OR id = ? ORDER BY rowid DESC", (name, name)
+        )
+        return rows[0]["status"] if rows else ""
+
+    async def settle(self, name: str, limit: float = 4 * 3600.0) -> str:
+        """Let time pass until the stack's operation has ended; its status."""
+
+        def at_rest() -> bool:
+            if self.fake.dead:
+                return True
+            status = self.status(name)
+            return not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS"
+
+        await self.until(at_rest, limit)
+        return self.status(name)
+
+    async def until(self, reached: Callable[[], bool], limit: float = 3600.0) -> None:
+        """As `VirtualClock.until`, but patient: a turn with many calls takes many steps without time passing."""
+        end = self.clock.now() + limit
+        idle = 0
+        while not reached():
+            due = self.clock._next()
+            if due is not None and due <= end:
+                idle = 0
+                await self.clock._jump(due)
+                continue
+            idle += 1
+            if idle > 50:
+                raise AssertionError(f"not reached within {limit} virtual seconds")
+            await self.clock.idle()
+
+    async def at(self, name: str, status: str) -> None:
+        """Let time pass until the stack has that status."""
+        await self.until(lambda: self.status(name) == status)
+
+    async def create(self, name: str, template: Any, **params: Any) -> str:
+        await self.call("CreateStack", StackName=name, TemplateBody=body(template), **params)
+        return await self.settle(name)
+
+    async def update(self, name: str, template: Any, **params: Any) -> str:
+        await self.call("UpdateStack", StackName=name, TemplateBody=body(template), **params)
+        return await self.settle(name)
+
+    async def delete(self, name: str, **params: Any) -> str:
+        stack_id = (await self.stack(name))["StackId"]
+        await self.call("DeleteStack", StackName=name, **params)
+        return await self.settle(stack_id)
+
+    async def events(self, name: str) -> list[tuple[str, str, str]]:
+        """(logical id, status, reason), oldest first."""
+        found = (await self.call("DescribeStackEvents", StackName=name))["StackEvents"]
+        return [
+            (each["LogicalResourceId"], each["ResourceStatus"], each["ResourceStatusReason"] or "")
+            for each in reversed(found)
+        ]
+
+    async def resources(self, name: str) -> dict[str, tuple[str, str]]:
+        found = (await self.call("DescribeStackResources", StackName=name))["StackResources"]
+        return {each["LogicalResourceId"]: (each["ResourceStatus"], each["PhysicalResourceId"]) for each in found}
+
+
+def body(template: Any) -> str:
+    return template if isinstance(template, str) else json.dumps(template)
+
+
+def parameter(value: Any, **more: Any) -> Params:
+    """An SSM parameter, the simplest resource there is."""
+    properties = {"Type": "String", "Value": value} | more.pop("Properties", {})
+    return {"Type": "AWS::SSM::Parameter", "Properties": properties} | more

@@ -1,0 +1,455 @@
+"""Resource types of the ancillary services, made, changed and removed for real behind the seam."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cfn_world import CALLER, body
+from portside.cloud.kernel.clock import SystemClock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.services.ancillary import Ancillary
+from portside.cloud.services.cloudformation.api import CloudFormationApi
+from portside.testing.server import ACCOUNT, quiet_log
+
+SETTLE_LIMIT = 60.0
+
+
+class Cloud:
+    """CloudFormation over the ancillary endpoint, in real time."""
+
+    def __init__(self, api: CloudFormationApi, calls: Ancillary) -> None:
+        self.calls = calls
+        self.operations = api.service().operations
+
+    async def do(self, operation: str, **params: Any) -> Any:
+        result: Any = self.operations[operation](CALLER, params)
+        return await result if hasattr(result, "__await__") else result
+
+    async def ask(self, service: str, operation: str, **params: Any) -> Any:
+        return await self.calls(service, operation, params, CALLER)
+
+    async def settle(self, name: str) -> str:
+        clock = SystemClock()
+        end = clock.now() + SETTLE_LIMIT
+        while clock.now() < end:
+            status: str = (await self.do("DescribeStacks", StackName=name))["Stacks"][0]["StackStatus"]
+            if not status.endswith("_IN_PROGRESS"):
+                return status
+            await clock.sleep_until(clock.now() + 0.02)
+        raise AssertionError("the stack does not come to rest")
+
+    async def create(self, template: Any, **params: Any) -> dict[str, str]:
+        made = await self.do("CreateStack", StackName="web", TemplateBody=body(template), **params)
+        self.id = made["StackId"]
+        status = await self.settle(self.id)
+        assert status == "CREATE_COMPLETE", await self.reasons()
+        return await self.outputs()
+
+    async def update(self, template: Any, **params: Any) -> dict[str, str]:
+        await self.do("UpdateStack", StackName="web", TemplateBody=body(template), **params)
+        assert await self.settle(self.id) == "UPDATE_COMPLETE", await self.reasons()
+        return await self.outputs()
+
+    async def delete(self) -> None:
+        await self.do("DeleteStack", StackName="web")
+        assert await self.settle(self.id) == "DELETE_COMPLETE", await self.reasons()
+
+    async def outputs(self) -> dict[str, str]:
+        (stack,) = (await self.do("DescribeStacks", StackName=self.id))["Stacks"]
+        return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+
+    async def reasons(self) -> list[str]:
+        events = (await self.do("DescribeStackEvents", StackName=self.id))["StackEvents"]
+        return [
+            f"{each['LogicalResourceId']} {each['ResourceStatus']} {each['ResourceStatusReason']}"
+            for each in events
+            if each["ResourceStatusReason"]
+        ]
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
+    # The endpoint's socket lies in the working directory, whose name may be too long for one.
+    monkeypatch.chdir(tmp_path)
+    database = Database(tmp_path / "state.db")
+    try:
+        async with Ancillary(directory=tmp_path, account=ACCOUNT, endpoint="", log=quiet_log()) as calls:
+            api = CloudFormationApi(
+                database=database, ids=Ids(), clock=SystemClock(), calls=calls, log=quiet_log()
+            )
+            async with api:
+                yield Cloud(api, calls)
+    finally:
+        database.close()
+
+
+def trust(service: str) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    }
+
+
+def allow(action: str) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
+
+
+async def test_roles_profiles_and_policies(cloud: Cloud) -> None:
+    resources: dict[str, Any] = {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "AssumeRolePolicyDocument": trust("ec2.amazonaws.com"),
+                "ManagedPolicyArns": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
+                "Policies": [{"PolicyName": "first", "PolicyDocument": allow("s3:GetObject")}],
+            },
+        },
+        "Profile": {"Type": "AWS::IAM::InstanceProfile", "Properties": {"Roles": [{"Ref": "Role"}]}},
+        "Extra": {
+            "Type": "AWS::IAM::Policy",
+            "Properties": {"PolicyName": "extra", "PolicyDocument": allow("logs:*"), "Roles": [{"Ref": "Role"}]},
+        },
+        "Shared": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {"PolicyDocument": allow("sqs:*"), "Roles": [{"Ref": "Role"}]},
+        },
+    }
+    template = {
+        "Resources": resources,
+        "Outputs": {
+            "Role": {"Value": {"Ref": "Role"}},
+            "Arn": {"Value": {"Fn::GetAtt": ["Role", "Arn"]}},
+            "Profile": {"Value": {"Fn::GetAtt": "Profile.Arn"}},
+            "Shared": {"Value": {"Ref": "Shared"}},
+        },
+    }
+    out = await cloud.create(template, Capabilities=["CAPABILITY_IAM"], Tags=[{"Key": "team", "Value": "shop"}])
+    assert out["Role"].startswith("web-Role-") and out["Arn"].endswith(f":role/{out['Role']}")
+    role = {"RoleName": out["Role"]}
+    assert sorted((await cloud.ask("iam", "ListRolePolicies", **role))["PolicyNames"]) == ["extra", "first"]
+    attached = (await cloud.ask("iam", "ListAttachedRolePolicies", **role))["AttachedPolicies"]
+    assert {each["PolicyArn"] for each in attached} == {
+        "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
+        out["Shared"],
+    }
+    assert (await cloud.ask("iam", "ListRoleTags", **role))["Tags"] == [{"Key": "team", "Value": "shop"}]
+    resources["Role"]["Properties"]["Policies"] = [
+        {"PolicyName": "second", "PolicyDocument": allow("s3:PutObject")}
+    ]
+    resources["Extra"]["Properties"]["PolicyName"] = "renamed"
+    resources["Shared"]["Properties"]["PolicyDocument"] = allow("sns:*")
+    again = await cloud.update(template, Capabilities=["CAPABILITY_IAM"])
+    assert again["Role"] == out["Role"]
+    assert sorted((await cloud.ask("iam", "ListRolePolicies", **role))["PolicyNames"]) == ["renamed", "second"]
+    assert (await cloud.ask("iam", "GetPolicy", PolicyArn=out["Shared"]))["Policy"]["DefaultVersionId"] == "v2"
+    await cloud.delete()
+    assert not [r for r in (await cloud.ask("iam", "ListRoles"))["Roles"] if r["RoleName"] == out["Role"]]
+
+
+async def test_a_group_of_instances_with_its_alarms(cloud: Cloud) -> None:
+    resources: dict[str, Any] = {
+        "Group": {
+            "Type": "AWS::EC2::SecurityGroup",
+            "Properties": {
+                "GroupDescription": "instances",
+                "SecurityGroupIngress": [
+                    {"IpProtocol": "tcp", "FromPort": "22", "ToPort": 22, "CidrIp": "10.0.0.1/32"},
+                    {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "CidrIp": "172.16.0.0/12"},
+                ],
+            },
+        },
+        "Among": {
+            "Type": "AWS::EC2::SecurityGroupIngress",
+            "Properties": {
+                "GroupId": {"Ref": "Group"},
+                "IpProtocol": "-1",
+                "SourceSecurityGroupId": {"Fn::GetAtt": ["Group", "GroupId"]},
+            },
+        },
+        "Template": {
+            "Type": "AWS::EC2::LaunchTemplate",
+            "Properties": {
+                "LaunchTemplateData": {
+                    "ImageId": "ami-12c6146b",
+                    "InstanceType": "t3.small",
+                    "SecurityGroupIds": [{"Ref": "Group"}],
+                    "MetadataOptions": {"HttpTokens": "required"},
+                    "UserData": {"Fn::Base64": {"Fn::Sub": "#!/bin/bash\necho ${AWS::StackName}\n"}},
+                }
+            },
+        },
+        "Instances": {
+            "Type": "AWS::AutoScaling::AutoScalingGroup",
+            "CreationPolicy": {"ResourceSignal": {"Count": 1, "Timeout": "PT5M"}},
+            "Properties": {
+                "MinSize": "1",
+                "MaxSize": "5",
+                "DesiredCapacity": "1",
+                "AvailabilityZones": {"Fn::GetAZs": ""},
+                "LaunchTemplate": {
+                    "LaunchTemplateId": {"Ref": "Template"},
+                    "Version": {"Fn::GetAtt": ["Template", "LatestVersionNumber"]},
+                },
+                "Tags": [{"Key": "Name", "Value": "instance", "PropagateAtLaunch": "true"}],
+            },
+        },
+        "More": {
+            "Type": "AWS::AutoScaling::ScalingPolicy",
+            "Properties": {
+                "AutoScalingGroupName": {"Ref": "Instances"},
+                "AdjustmentType": "ChangeInCapacity",
+                "ScalingAdjustment": "1",
+            },
+        },
+        "High": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {
+                "Namespace": "AWS/ECS",
+                "MetricName": "CPUReservation",
+                "Statistic": "Average",
+                "Period": "60",
+                "EvaluationPeriods": "1",
+                "Threshold": "75",
+                "ComparisonOperator": "GreaterThanThreshold",
+                "AlarmActions": [{"Ref": "More"}],
+                "Dimensions": [{"Name": "ClusterName", "Value": "c"}],
+            },
+        },
+        "Mixed": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {
+                "EvaluationPeriods": 1,
+                "Threshold": 5,
+                "ComparisonOperator": "GreaterThanThreshold",
+                "Metrics": [
+                    {"Id": "e1", "Expression": "m1 / 2", "ReturnData": True},
+                    {
+                        "Id": "m1",
+                        "ReturnData": False,
+                        "MetricStat": {
+                            "Metric": {"Namespace": "AWS/ECS", "MetricName": "CPUUtilization"},
+                            "Period": 60,
+                            "Stat": "Average",
+                        },
+                    },
+                ],
+            },
+        },
+    }
+    template = {
+        "Resources": resources,
+        "Outputs": {
+            "Group": {"Value": {"Ref": "Group"}},
+            "Instances": {"Value": {"Ref": "Instances"}},
+            "Version": {"Value": {"Fn::GetAtt": ["Template", "LatestVersionNumber"]}},
+            "Alarm": {"Value": {"Ref": "High"}},
+        },
+    }
+    out = await cloud.create(template)
+    rules = (await cloud.ask("ec2", "DescribeSecurityGroups", GroupIds=[out["Group"]]))["SecurityGroups"][0]
+    assert len(rules["IpPermissions"]) == 3
+    (group,) = (
+        await cloud.ask("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[out["Instances"]])
+    )["AutoScalingGroups"]
+    assert (group["MinSize"], group["DesiredCapacity"], len(group["Instances"])) == (1, 1, 1)
+    (alarm,) = (await cloud.ask("cloudwatch", "DescribeAlarms", AlarmNames=[out["Alarm"]]))["MetricAlarms"]
+    assert alarm["Threshold"] == 75.0 and len(alarm["AlarmActions"]) == 1
+    resources["Template"]["Properties"]["LaunchTemplateData"]["InstanceType"] = "t3.large"
+    resources["Group"]["Properties"]["SecurityGroupIngress"].pop(0)
+    again = await cloud.update(template)
+    assert (out["Version"], again["Version"]) == ("1", "2") and again["Instances"] == out["Instances"]
+    (group,) = (
+        await cloud.ask("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[out["Instances"]])
+    )["AutoScalingGroups"]
+    assert group["LaunchTemplate"]["Version"] == "2"
+    rules = (await cloud.ask("ec2", "DescribeSecurityGroups", GroupIds=[out["Group"]]))["SecurityGroups"][0]
+    assert len(rules["IpPermissions"]) == 2
+    await cloud.delete()
+
+
+async def test_an_old_launch_configuration(cloud: Cloud) -> None:
+    template = {
+        "Resources": {
+            "Launch": {
+                "Type": "AWS::AutoScaling::LaunchConfiguration",
+                "Properties": {
+                    "ImageId": "ami-12c6146b",
+                    "InstanceType": "t2.micro",
+                    "InstanceMonitoring": "false",
+                    "UserData": {"Fn::Base64": "hello"},
+                },
+            },
+            "Instances": {
+                "Type": "AWS::AutoScaling::AutoScalingGroup",
+                "Properties": {
+                    "MinSize": 0,
+                    "MaxSize": 1,
+                    "LaunchConfigurationName": {"Ref": "Launch"},
+                    "AvailabilityZones": ["us-east-1a"],
+                },
+            },
+        }
+    }
+    await cloud.create(template)
+    template["Resources"]["Launch"]["Properties"]["InstanceType"] = "t3.micro"  # type: ignore[index]
+    await cloud.update(template)
+    found = (await cloud.ask("autoscaling", "DescribeLaunchConfigurations"))["LaunchConfigurations"]
+    assert [each["InstanceType"] for each in found] == ["t3.micro"]
+    await cloud.delete()
+
+
+async def test_buckets(cloud: Cloud) -> None:
+    resources: dict[str, Any] = {
+        "Bucket": {
+            "Type": "AWS::S3::Bucket",
+            "Properties": {
+                "VersioningConfiguration": {"Status": "Enabled"},
+                "PublicAccessBlockConfiguration": {
+                    "BlockPublicAcls": True,
+                    "BlockPublicPolicy": True,
+                    "IgnorePublicAcls": True,
+                    "RestrictPublicBuckets": True,
+                },
+                "BucketEncryption": {
+                    "ServerSideEncryptionConfiguration": [
+                        {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+                    ]
+                },
+                "LifecycleConfiguration": {
+                    "Rules": [{"Id": "old", "Status": "Enabled", "ExpirationInDays": 30}],
+                },
+                "Tags": [{"Key": "a", "Value": "b"}],
+            },
+        },
+        "Policy": {
+            "Type": "AWS::S3::BucketPolicy",
+            "Properties": {
+                "Bucket": {"Ref": "Bucket"},
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Deny",
+                            "Principal": "*",
+                            "Action": "s3:*",
+                            "Resource": {"Fn::Sub": "${Bucket.Arn}/*"},
+                            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                        }
+                    ],
+                },
+            },
+        },
+    }
+    template = {"Resources": resources, "Outputs": {"Bucket": {"Value": {"Ref": "Bucket"}}}}
+    out = await cloud.create(template)
+    bucket = {"Bucket": out["Bucket"]}
+    assert out["Bucket"].startswith("web-bucket-")
+    assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Enabled"
+    rules = (await cloud.ask("s3", "GetBucketLifecycleConfiguration", **bucket))["Rules"]
+    assert rules[0]["Expiration"]["Days"] == 30
+    assert f"arn:aws:s3:::{out['Bucket']}/*" in (await cloud.ask("s3", "GetBucketPolicy", **bucket))["Policy"]
+    resources["Bucket"]["Properties"]["VersioningConfiguration"] = {"Status": "Suspended"}
+    await cloud.update(template)
+    assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Suspended"
+    await cloud.delete()
+    assert (await cloud.ask("s3", "ListBuckets"))["Buckets"] == []
+
+
+async def test_topics_parameters_and_log_groups(cloud: Cloud) -> None:
+    await cloud.ask("ssm", "PutParameter", Name="/image", Value="ami-0123456789abcdef0", Type="String")
+    resources: dict[str, Any] = {
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": "one"}},
+        "Image": {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {"Type": "String", "Value": {"Fn::Join": ["/", [{"Ref": "Image1"}, {"Ref": "Topic"}]]}},
+        },
+        "Logs": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 7}},
+    }
+    template = {
+        "Parameters": {
+            "Image1": {"Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>", "Default": "/image"},
+        },
+        "Resources": resources,
+        "Outputs": {"Logs": {"Value": {"Fn::GetAtt": ["Logs", "Arn"]}}, "Image": {"Value": {"Ref": "Image"}}},
+    }
+    out = await cloud.create(template)
+    assert out["Logs"].endswith(":*")
+    value = (await cloud.ask("ssm", "GetParameter", Name=out["Image"]))["Parameter"]["Value"]
+    assert value.startswith("ami-0123456789abcdef0/arn:aws:sns:")
+    (stack,) = (await cloud.do("DescribeStacks", StackName="web"))["Stacks"]
+    assert stack["Parameters"][0]["ResolvedValue"] == "ami-0123456789abcdef0"
+    resources["Topic"]["Properties"]["DisplayName"] = "two"
+    resources["Logs"]["Properties"]["RetentionInDays"] = 14
+    await cloud.update(template)
+    groups = (await cloud.ask("logs", "DescribeLogGroups"))["logGroups"]
+    assert [each["retentionInDays"] for each in groups] == [14]
+    await cloud.delete()
+
+
+async def test_a_load_balancer_with_its_parts(cloud: Cloud) -> None:
+    """The handlers only; against the cloud's own load balancer this runs in the tests of the whole."""
+    subnets = (await cloud.ask("ec2", "DescribeSubnets"))["Subnets"][:2]
+    forward = [{"Type": "forward", "TargetGroupArn": {"Ref": "Targets"}}]
+    resources: dict[str, Any] = {
+        "Balancer": {
+            "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+            "Properties": {
+                "Scheme": "internet-facing",
+                "Subnets": [each["SubnetId"] for each in subnets],
+                "LoadBalancerAttributes": [{"Key": "idle_timeout.timeout_seconds", "Value": "30"}],
+            },
+        },
+        "Targets": {
+            "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
+            "Properties": {
+                "Port": 3000,
+                "Protocol": "HTTP",
+                "VpcId": subnets[0]["VpcId"],
+                "HealthCheckIntervalSeconds": "20",
+                "Matcher": {"HttpCode": "200"},
+                "TargetGroupAttributes": [{"Key": "deregistration_delay.timeout_seconds", "Value": "5"}],
+            },
+        },
+        "Listener": {
+            "Type": "AWS::ElasticLoadBalancingV2::Listener",
+            "Properties": {
+                "LoadBalancerArn": {"Ref": "Balancer"},
+                "Port": "3000",
+                "Protocol": "HTTP",
+                "DefaultActions": forward,
+            },
+        },
+        "Rule": {
+            "Type": "AWS::ElasticLoadBalancingV2::ListenerRule",
+            "Properties": {
+                "ListenerArn": {"Ref": "Listener"},
+                "Priority": 10,
+                "Conditions": [{"Field": "path-pattern", "Values": ["/api/*"]}],
+                "Actions": forward,
+            },
+        },
+    }
+    template = {
+        "Resources": resources,
+        "Outputs": {
+            "URL": {"Value": {"Fn::Sub": "http://${Balancer.DNSName}:3000"}},
+            "Id": {"Value": {"Fn::Select": [3, {"Fn::Split": ["/", {"Ref": "Balancer"}]}]}},
+            "Full": {"Value": {"Fn::GetAtt": ["Balancer", "LoadBalancerFullName"]}},
+            "Targets": {"Value": {"Fn::GetAtt": ["Targets", "TargetGroupFullName"]}},
+        },
+    }
+    out = await cloud.create(template)
+    assert out["Full"].startswith("app/web-Balan-") and out["Full"].endswith(out["Id"])
+    assert out["Targets"].startswith("targetgroup/web-Targe-")
+    resources["Targets"]["Properties"]["HealthCheckPath"] = "/health"
+    resources["Rule"]["Properties"]["Priority"] = 20
+    await cloud.update(template)
+    (group,) = (await cloud.ask("elbv2", "DescribeTargetGroups"))["TargetGroups"]
+    assert group["HealthCheckPath"] == "/health"
+    await cloud.delete()
+    assert (await cloud.ask("elbv2", "DescribeLoadBalancers"))["LoadBalancers"] == []

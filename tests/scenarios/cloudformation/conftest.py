@@ -1,0 +1,11 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cfn_world import World
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World(tmp_path / "state.db").running() as world:
+        yield world

@@ -1,0 +1,50 @@
+"""Which service and operation a request is for."""
+
+import pytest
+
+from portside.cloud.gateway.identify import Target, identify
+from portside.cloud.gateway.signature import Scope, scope
+from portside.cloud.protocol.errors import AwsError
+
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=AKIA/20260131/eu-west-1/elasticloadbalancing/aws4_request, "
+    "SignedHeaders=host;x-amz-date, Signature=0123"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "fields", "scoped", "expected"),
+    [
+        ("/", {"x-amz-target": "AmazonEC2ContainerServiceV20141113.ListClusters"}, None, "ecs", Target("ecs", "ListClusters")),
+        ("/", {"x-amz-target": "AmazonEC2ContainerServiceV20141113.ListClusters"}, None, None, Target("ecs", "ListClusters")),
+        ("/", {"x-amz-target": "AmazonSSM.GetParameter"}, None, "ssm", Target("ssm", "GetParameter")),
+        ("/", {}, {"Action": "DescribeListeners"}, "elasticloadbalancing", Target("elbv2", "DescribeListeners")),
+        ("/", {}, {"Action": "DescribeStacks", "Version": "2010-05-15"}, None, Target("cloudformation", "DescribeStacks")),
+        ("/v2/", {}, None, None, Target("registry")),
+        ("/v2/app/blobs/uploads/", {}, None, None, Target("registry")),
+        ("/bucket/key", {}, None, "s3", Target("s3")),
+        ("/key", {"host": "bucket.s3.localhost:4566"}, None, None, Target("s3")),
+        ("/", {"host": "iam.amazonaws.com"}, {"Action": "ListRoles"}, None, Target("iam", "ListRoles")),
+        ("/service/GraniteServiceVersion20100801/operation/ListMetrics", {}, None, "monitoring", Target("cloudwatch")),
+    ],
+)  # fmt: skip
+def test_the_service_is_found(path, headers, fields, scoped, expected):
+    assert identify(path, headers, fields, scoped) == expected
+
+
+def test_a_request_that_names_nothing_is_told_how_to():
+    with pytest.raises(AwsError, match="portside cloud env") as caught:
+        identify("/", {"host": "localhost:4566"}, None, None)
+    assert (caught.value.code, caught.value.status) == ("MissingAuthenticationToken", 403)
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(AwsError) as caught:
+        identify("/", {"x-amz-target": "Nobody_1.DoIt"}, None, None)
+    assert caught.value.code == "UnknownOperationException"
+
+
+def test_the_scope_comes_from_the_header_or_the_presigned_url():
+    assert scope(AUTHORIZATION, "") == Scope("AKIA", "eu-west-1", "elasticloadbalancing")
+    assert scope("", "AKIA/20260131/us-east-1/s3/aws4_request") == Scope("AKIA", "us-east-1", "s3")
+    assert scope("Basic QVdTOng=", "") is None

@@ -1,0 +1,1 @@
+"""Whole small worlds for tests: services with fakes around them."""
