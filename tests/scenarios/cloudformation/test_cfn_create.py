@@ -7,7 +7,6 @@ from typing import Any
 
 from cfn_templates import definition, refuse, service
 from cfn_world import World, parameter
-
 from portside.cloud.protocol.errors import AwsError
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from cfn_templates import definition, refuse, service
 from cfn_world import World, parameter
 

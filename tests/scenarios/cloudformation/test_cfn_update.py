@@ -7,7 +7,6 @@ from typing import Any
 
 from cfn_templates import definition, refuse, service, topic
 from cfn_world import World, parameter
-
 from portside.cloud.protocol.errors import AwsError
 
 REPLACING = "Requested update requires the creation of a new physical resource; hence creating one."
