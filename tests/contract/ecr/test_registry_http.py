@@ -204,9 +204,7 @@ async def test_unused_blobs_go_after_their_grace_but_not_under_a_push(tmp_path: 
             await push(http, REPO, "v1", sample(b"old"))
             await clock.advance(3600)
             await upload(http, REPO, b"on its way")
-            cloud.api.batch_delete_image(
-                CALLER, {"repositoryName": REPO, "imageIds": [{"imageTag": "v1"}]}
-            )
+            cloud.api.batch_delete_image(CALLER, {"repositoryName": REPO, "imageIds": [{"imageTag": "v1"}]})
             # What the image had is gone at once; what somebody has just uploaded is not.
             assert [path.name for path in blobs.glob("*/*")] == [digest(b"on its way")[7:]]
             await clock.advance(500)
