@@ -1,8 +1,8 @@
 """How fast a layer of 200 MB is pushed, beside Debian's docker-registry (the CNCF distribution registry).
 
 Both run on loopback and store to the same disk; the client writes one PATCH with sendfile, as `docker push`
-streams a layer, and finishes the upload. Prints one line of JSON. Without a docker-registry on the PATH there is no
-peer.
+streams a layer, and finishes the upload. Prints one line of JSON. Without a docker-registry on the PATH there is
+no peer.
 """
 
 from __future__ import annotations
