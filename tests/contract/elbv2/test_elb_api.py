@@ -277,3 +277,19 @@ async def test_targets_by_waiters(tmp_path: Path) -> None:
         await cloud.clock.advance(301)
         waiter = elb.boto.get_waiter("target_deregistered")
         await asyncio.to_thread(waiter.wait, TargetGroupArn=group, Targets=targets)
+
+
+async def test_rewrites_are_refused(tmp_path: Path) -> None:
+    async with clients(tmp_path) as (elb, _):
+        balancer, group = await made(elb)
+        listener = await listening(elb, balancer, group)
+        rewrite = {"Rewrites": [{"Regex": "a", "Replace": "b"}]}
+        code, _text = await elb.refused(
+            "create_rule",
+            ListenerArn=listener,
+            Priority=1,
+            Conditions=[{"Field": "path-pattern", "Values": ["/a"]}],
+            Actions=forward(group),
+            Transforms=[{"Type": "url-rewrite", "UrlRewriteConfig": rewrite}],
+        )
+        assert code == "InvalidConfigurationRequest"

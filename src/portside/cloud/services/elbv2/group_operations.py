@@ -12,6 +12,7 @@ from dataclasses import replace
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.elbv2 import attributes, records
@@ -47,6 +48,7 @@ class GroupOperations:
     _clock: Clock
     _calls: Calls
     _resolve: Resolve
+    _log: Log
     _target_loop: TargetLoop
     _proxy_loop: ProxyLoop
 
@@ -147,6 +149,8 @@ class GroupOperations:
         wanted = attributes.changed(
             attributes.TARGET_GROUP, present.attributes, params["Attributes"], "Target group"
         )
+        if attributes.value(attributes.TARGET_GROUP, wanted, "stickiness.enabled") == "true":
+            self._log.warning("stickiness is kept as set but not applied", group=present.name)
         with self._database.write() as tx:
             records.store_group(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)

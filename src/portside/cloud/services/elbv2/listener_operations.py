@@ -139,6 +139,7 @@ class ListenerOperations:
     @operation("CreateRule")
     def create_rule(self, caller: Caller, params: Params) -> Params:
         listener = listener_of(self._database, params["ListenerArn"])
+        _check_transforms(params)
         wanted, when = actions(params["Actions"]), conditions(params["Conditions"])
         self._check_groups(caller, listener.load_balancer, wanted)
         priority = _priority(params["Priority"])
@@ -174,6 +175,7 @@ class ListenerOperations:
         present = rule_of(self._database, params["RuleArn"])
         if present.priority is None:
             raise AwsError("OperationNotPermitted", "Default rule '" + present.arn + "' cannot be modified")
+        _check_transforms(params)
         record = present
         if params.get("Actions"):
             record = replace(record, actions=actions(params["Actions"]))
@@ -256,6 +258,11 @@ def _check_protocol(protocol: str) -> None:
             "UnsupportedProtocol",
             f"portside's load balancers listen by HTTP, not '{protocol}'; on AWS the same template may say HTTPS",
         )
+
+
+def _check_transforms(params: Params) -> None:
+    if params.get("Transforms"):
+        raise invalid("portside's load balancers do not rewrite requests: a rule can have no transforms")
 
 
 def _priority(value: object) -> int:
