@@ -20,23 +20,23 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Caller
 from portside.cloud.services.ecr.api import EcrApi
-from portside.cloud.services.ecr.blobs import Blobs
 from portside.cloud.services.ecr.images import Images
-from portside.cloud.services.ecr.registry import Registry
-from portside.cloud.services.ecr.sweep_loop import SweepLoop
+from portside.cloud.services.ecr.service import Ecr
 from portside.testing.server import ACCOUNT, REGION, quiet_log, serve
 
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
 
 
-def make_api(directory: Path, clock: Clock | None = None) -> EcrApi:
+def make_ecr(directory: Path, clock: Clock | None = None) -> Ecr:
     directory.mkdir(exist_ok=True)
-    return EcrApi(
+    return Ecr(
         database=Database(directory / "state.db"),
-        blobs=Blobs(directory / "blobs"),
+        directory=directory / "blobs",
         ids=Ids(),
         clock=clock or SystemClock(),
         log=quiet_log(),
+        account=ACCOUNT,
+        region=REGION,
     )
 
 
@@ -66,15 +66,8 @@ class EcrCloud:
 
 @asynccontextmanager
 async def ecr_cloud(directory: Path, clock: Clock | None = None) -> AsyncIterator[EcrCloud]:
-    api = make_api(directory, clock)
-    used = clock or SystemClock()
-    registry = Registry(api.catalogue, account=ACCOUNT, region=REGION, clock=used, log=quiet_log())
-    images = Images(api.catalogue, account=ACCOUNT, region=REGION)
-    async with (
-        SweepLoop(api.catalogue, clock=used, log=quiet_log()),
-        serve([api.service()], registry=registry) as url,
-    ):
-        yield EcrCloud(api, images, url)
+    async with make_ecr(directory, clock) as ecr, serve([ecr.service()], registry=ecr.registry) as url:
+        yield EcrCloud(ecr.api, ecr.images, url)
 
 
 # Images to push

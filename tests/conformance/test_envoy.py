@@ -216,7 +216,7 @@ async def test_conditions_in_their_order(envoy: EnvoyProxy) -> None:
         says("post", methods=("POST",), paths=("/form",)),
         says("put-or-patch", methods=("PUT", "PATCH")),
         says("header", headers=(("X-Color", ("blue*", "red")),)),
-        says("query", queries=(("ver", "v?"), (None, "beta*"))),
+        says("query", queries=((("ver", "v?"), (None, "beta*")),)),
         says("far", sources=("10.0.0.0/8",), paths=("/source",)),
         says("near", sources=("192.168.0.0/16", "127.0.0.0/30"), paths=("/source",)),
         says("default"),

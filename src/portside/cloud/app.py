@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from portside.cloud.services.ecr.images import Images
     from portside.cloud.services.ecr.registry import Registry
     from portside.cloud.services.ecs.orchestrator import Ecs
+    from portside.cloud.services.elbv2.service import Elb
 
 MIGRATIONS = (
     "CREATE TABLE cloud (id TEXT NOT NULL);",
@@ -68,6 +69,7 @@ class Cloud:
         self._makers: dict[str, Callable[[], Awaitable[Service]]] = {
             "ecr": self._make_ecr,
             "logs": self._make_logs,
+            "elbv2": self._make_elbv2,
             "ecs": self._make_ecs,
             "cloudformation": self._make_cloudformation,
         }
@@ -90,6 +92,7 @@ class Cloud:
         self._images: Images | None = None
         self._oci: Registry | None = None
         self._engine: Engine | None = None
+        self._elb: Elb | None = None
         self._ecs: Ecs | None = None
 
     async def __aenter__(self) -> Cloud:
@@ -188,6 +191,31 @@ class Cloud:
         api.retention.resume()
         return api.service()
 
+    async def _make_elbv2(self) -> Service:
+        await self._load("elbv2", "elbv2.service")
+        from portside.cloud.machine.envoy import EnvoyProxy
+        from portside.cloud.machine.http_prober import HttpProber
+        from portside.cloud.services.elbv2.service import Elb
+        from portside.cloud.services.elbv2.targets import local_targets
+
+        proxy = EnvoyProxy(self.home.state / "envoy", clock=self.clock, log=self.log)
+        # Stopped after the loops that feed it.
+        self._parts.push_async_callback(proxy.stop)
+        elb = Elb(
+            calls=self.dispatcher,
+            pace=self.pace,
+            proxy=proxy,
+            prober=HttpProber(),
+            resolve=local_targets(self.addresses),
+            own_address=self.addresses.of,
+            shared=[self.settings.address],
+            **self._shared,
+        )
+        elb.proxy_loop.listen_also(self._bridge)
+        await self._parts.enter_async_context(elb)
+        self._elb = elb
+        return elb.service()
+
     async def _make_ecs(self) -> Service:
         await self.dispatcher.service("ecr")
         await self._load("ecs", "ecs.orchestrator")
@@ -241,6 +269,8 @@ class Cloud:
             except OSError as error:
                 self.log.warning("bridge", address=found, error=str(error))
             self._bridge = found
+            if self._elb is not None:
+                self._elb.proxy_loop.listen_also(found)
         return After(BRIDGE_SECONDS)
 
     async def _registry(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -70,7 +70,7 @@ class EnvoyProxy:
                     break
                 faults |= refused
             if faults:
-                raise ProxyError("; ".join(faults.values()))
+                raise ProxyError("; ".join(faults.values()), partial=True)
 
     async def obstacle(self, address: str, port: int) -> str | None:
         if self._pid is not None:

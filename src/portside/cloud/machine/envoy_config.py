@@ -200,9 +200,9 @@ def _listener(directory: Path, listener: Listener) -> Json:
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True},
         "max_request_headers_kb": 64,
-        "stream_idle_timeout": _seconds(max((host.idle_timeout for host in listener.hosts), default=60.0)),
+        "stream_idle_timeout": _seconds(_idle(listener)),
         "common_http_protocol_options": {
-            "idle_timeout": _seconds(max((host.idle_timeout for host in listener.hosts), default=60.0)),
+            "idle_timeout": _seconds(_idle(listener)),
             "max_connection_duration": _seconds(
                 max((host.client_keep_alive for host in listener.hosts), default=3600.0)
             ),
@@ -233,10 +233,17 @@ def _listener(directory: Path, listener: Listener) -> Json:
         "address": _address(listener.address, listener.port),
         # With it, two Envoys could share a port and each get half of the connections, without an error.
         "enable_reuse_port": False,
+        # Without it, few connections may all go to one of the workers.
+        "connection_balance_config": {"exact_balance": {}},
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
         ],
     }
+
+
+def _idle(listener: Listener) -> float:
+    """The longest silence that any load balancer on a listener allows."""
+    return max((host.idle_timeout for host in listener.hosts), default=60.0)
 
 
 def _note_source() -> Json:
@@ -307,7 +314,7 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
     return {
         "name": host.name,
         "domains": list(host.domains),
-        "routes": [_route(host, listener.port, route) for route in host.routes],
+        "routes": [_route(listener, host, route) for route in host.routes],
         "request_headers_to_add": added,
         "request_headers_to_remove": removed,
     }
@@ -337,18 +344,21 @@ def _no_such_host(listener: Listener) -> list[Json]:
     ]
 
 
-def _route(host: VirtualHost, port: int, route: Route) -> Json:
-    return {"match": match_of(route.match), **_action(host, port, route.action)}
+def _route(listener: Listener, host: VirtualHost, route: Route) -> Json:
+    return {"match": match_of(route.match), **_action(listener, host, route.action)}
 
 
-def _action(host: VirtualHost, port: int, action: Action) -> Json:
+def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
     match action:
         case Forward(clusters):
-            return {"route": _forward(host, clusters)}
+            return {"route": _forward(host, _idle(listener), clusters)}
         case Redirect(path=path, query=query) if query and (path is None or _FORMER_PATH in path):
-            return _computed_redirect(action, port)
+            return _computed_redirect(action, listener.port)
         case Redirect():
-            return {"redirect": _redirect(action, port), "response_headers_to_add": [_set("server", SERVER)]}
+            return {
+                "redirect": _redirect(action, listener.port),
+                "response_headers_to_add": [_set("server", SERVER)],
+            }
         case FixedResponse(status, content_type, body):
             headers = [_set("server", SERVER), _set("content-type", content_type)]
             direct: Json = {"status": status}
@@ -359,7 +369,7 @@ def _action(host: VirtualHost, port: int, action: Action) -> Json:
             assert_never(action)
 
 
-def _forward(host: VirtualHost, clusters: tuple[tuple[str, int], ...]) -> Json:
+def _forward(host: VirtualHost, listener_idle: float, clusters: tuple[tuple[str, int], ...]) -> Json:
     used = [(name, weight) for name, weight in clusters if weight > 0]
     target: Json
     if not used:
@@ -368,26 +378,15 @@ def _forward(host: VirtualHost, clusters: tuple[tuple[str, int], ...]) -> Json:
         target = {"cluster": used[0][0]}
     else:
         target = {"weighted_clusters": {"clusters": [{"name": n, "weight": w} for n, w in used]}}
-    return {
+    made: Json = {
         **target,
-        # No limit on a whole answer, only on silence.
+        # No limit on a whole answer, only on silence. Nothing is ever sent a second time: as on AWS, a target that
+        # refuses a connection is a 502.
         "timeout": "0s",
-        "idle_timeout": _seconds(host.idle_timeout),
-        # Only what never reached a target is tried again, so that nothing is done twice.
-        "retry_policy": {
-            "retry_on": "connect-failure",
-            "num_retries": 1,
-            "retry_host_predicate": [
-                {
-                    "name": "envoy.retry_host_predicates.previous_hosts",
-                    "typed_config": {
-                        "@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                    },
-                }
-            ],
-            "host_selection_retry_max_attempts": 3,
-        },
     }
+    if host.idle_timeout != listener_idle:
+        made["idle_timeout"] = _seconds(host.idle_timeout)
+    return made
 
 
 def _redirect(action: Redirect, port: int) -> Json:

@@ -42,7 +42,7 @@ def match_of(match: Match) -> Json:
         *_hosts(match.hosts),
         *_methods(match.methods),
         *(_header(name, patterns) for name, patterns in match.headers),
-        *_queries(match.queries),
+        *(_query(pairs) for pairs in match.queries),
         *_sources(match.sources),
     ]
     return _path(match.paths) | ({"headers": headers} if headers else {})
@@ -86,16 +86,14 @@ def _header(name: str, patterns: tuple[str, ...]) -> Json:
     return _regex_header(name, "(?i)" + _either(expression(pattern) for pattern in patterns))
 
 
-def _queries(pairs: tuple[tuple[str | None, str], ...]) -> list[Json]:
+def _query(pairs: tuple[tuple[str | None, str], ...]) -> Json:
     """One of the pairs must be in the query string; without a key, its value under any key."""
-    if not pairs:
-        return []
     either = _either(
         ("(?:[^&=]*=)?" if key is None else expression(key, "[^&=]*", "[^&=]") + "=")
         + expression(value, "[^&]*", "[^&]")
         for key, value in pairs
     )
-    return [_regex_header(":path", rf"(?i)[^?]*\?(?:.*&)?{either}(?:&.*)?")]
+    return _regex_header(":path", rf"(?i)[^?]*\?(?:.*&)?{either}(?:&.*)?")
 
 
 def _sources(networks: tuple[str, ...]) -> list[Json]:

@@ -64,13 +64,14 @@ Action = Forward | Redirect | FixedResponse
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All of it must hold. Patterns are ELB's: `*` and `?`. Empty: everything matches."""
+    """All of it must hold. Patterns are ELB's: `*` and `?`. Empty: everything matches. Of each group of `queries`
+    one pair of key and value must be there, of each header one of the patterns must fit."""
 
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     headers: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    queries: tuple[tuple[str | None, str], ...] = ()
+    queries: tuple[tuple[tuple[str | None, str], ...], ...] = ()
     sources: tuple[str, ...] = ()
 
 
@@ -118,18 +119,20 @@ class Snapshot:
 
 
 class ProxyError(Exception):
-    """The proxy did not take all of the snapshot. What it could take is served; `reason` says what is not."""
+    """The proxy did not take all of a snapshot; `reason` says what and why. `partial`: only some listeners are
+    missing, the rest is served. Otherwise the former snapshot stays in force as far as can be told."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, partial: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.partial = partial
 
 
 class Proxy(Protocol):
     """Serves traffic by the newest snapshot that it took."""
 
     async def apply(self, snapshot: Snapshot) -> None:
-        """Returns when the proxy serves by this snapshot; raises ProxyError when a part of it is not served."""
+        """Returns when the proxy serves by this snapshot; raises ProxyError when not all of it is."""
         ...
 
     async def obstacle(self, address: str, port: int) -> str | None:

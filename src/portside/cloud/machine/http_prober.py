@@ -1,0 +1,45 @@
+"""Health checks over real connections: HTTP/1.1 on plain asyncio streams.
+
+Owns the one request and the reading of its answer's head; implements `Prober`. What a result means is decided in
+services/elbv2/health.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from portside.cloud.machine.prober import Answered, ProbeResult, Refused, TimedOut
+
+LARGEST_HEAD = 64 * 1024
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|$)")
+
+
+class HttpProber:
+    """Checks a target the way Elastic Load Balancing does: one connection for one request."""
+
+    async def probe(self, address: str, port: int, path: str, timeout: float, host: str) -> ProbeResult:
+        try:
+            async with asyncio.timeout(timeout):
+                return await _ask(address, port, path, host)
+        except TimeoutError:
+            return TimedOut()
+        except OSError as error:
+            return Refused(error.strerror or str(error))
+
+
+async def _ask(address: str, port: int, path: str, host: str) -> ProbeResult:
+    reader, writer = await asyncio.open_connection(address, port, limit=LARGEST_HEAD)
+    try:
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\n"
+        writer.write((head + "Accept-Encoding: gzip, compressed\r\n\r\n").encode())
+        try:
+            answer = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return Refused("the connection ended before the answer did")
+        except asyncio.LimitOverrunError:
+            return Refused("the answer's headers are too long")
+        found = _STATUS.match(answer)
+        return Refused("the answer is not HTTP") if found is None else Answered(int(found[1]))
+    finally:
+        writer.transport.abort()

@@ -1,0 +1,138 @@
+"""The attributes of load balancers, target groups and listeners: known keys, defaults, and what a value may be.
+
+Pure. A key that AWS does not know is refused by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Params
+
+Attributes = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    default: str
+    low: int
+    high: int
+
+    def fault(self, value: str) -> str | None:
+        if value.isdigit() and (self.low <= int(value) <= self.high or value == self.default):
+            return None
+        return f"must be a number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    default: str
+    choices: tuple[str, ...]
+
+    def fault(self, value: str) -> str | None:
+        return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    default: str = ""
+
+    def fault(self, value: str) -> str | None:
+        return None
+
+
+_Kind = _Number | _OneOf | _Text
+
+
+def _flag(default: str) -> _OneOf:
+    return _OneOf(default, ("true", "false"))
+
+
+LOAD_BALANCER: Mapping[str, _Kind] = {
+    "access_logs.s3.enabled": _flag("false"),
+    "access_logs.s3.bucket": _Text(),
+    "access_logs.s3.prefix": _Text(),
+    "client_keep_alive.seconds": _Number("3600", 60, 604800),
+    "connection_logs.s3.enabled": _flag("false"),
+    "connection_logs.s3.bucket": _Text(),
+    "connection_logs.s3.prefix": _Text(),
+    "deletion_protection.enabled": _flag("false"),
+    "health_check_logs.s3.enabled": _flag("false"),
+    "health_check_logs.s3.bucket": _Text(),
+    "health_check_logs.s3.prefix": _Text(),
+    "idle_timeout.timeout_seconds": _Number("60", 1, 4000),
+    "ipv6.deny_all_igw_traffic": _flag("false"),
+    "load_balancing.cross_zone.enabled": _OneOf("true", ("true",)),
+    "routing.http.desync_mitigation_mode": _OneOf("defensive", ("monitor", "defensive", "strictest")),
+    "routing.http.drop_invalid_header_fields.enabled": _flag("false"),
+    "routing.http.preserve_host_header.enabled": _flag("false"),
+    "routing.http.x_amzn_tls_version_and_cipher_suite.enabled": _flag("false"),
+    "routing.http.xff_client_port.enabled": _flag("false"),
+    "routing.http.xff_header_processing.mode": _OneOf("append", ("append", "preserve", "remove")),
+    "routing.http2.enabled": _flag("true"),
+    "waf.fail_open.enabled": _flag("false"),
+    "zonal_shift.config.enabled": _flag("false"),
+}
+
+_COUNT_OR_OFF = _Text("off")
+
+TARGET_GROUP: Mapping[str, _Kind] = {
+    "deregistration_delay.timeout_seconds": _Number("300", 0, 3600),
+    "load_balancing.algorithm.anomaly_mitigation": _OneOf("off", ("on", "off")),
+    "load_balancing.algorithm.type": _OneOf(
+        "round_robin", ("round_robin", "least_outstanding_requests", "weighted_random")
+    ),
+    "load_balancing.cross_zone.enabled": _OneOf(
+        "use_load_balancer_configuration", ("true", "false", "use_load_balancer_configuration")
+    ),
+    "slow_start.duration_seconds": _Number("0", 30, 900),
+    "stickiness.app_cookie.cookie_name": _Text(),
+    "stickiness.app_cookie.duration_seconds": _Number("86400", 1, 604800),
+    "stickiness.enabled": _flag("false"),
+    "stickiness.lb_cookie.duration_seconds": _Number("86400", 1, 604800),
+    "stickiness.type": _OneOf("lb_cookie", ("lb_cookie", "app_cookie")),
+    "target_group_health.dns_failover.minimum_healthy_targets.count": _Text("1"),
+    "target_group_health.dns_failover.minimum_healthy_targets.percentage": _COUNT_OR_OFF,
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count": _Number("1", 1, 1000),
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": _COUNT_OR_OFF,
+}
+
+LISTENER: Mapping[str, _Kind] = {
+    "routing.http.response.server.enabled": _flag("true"),
+    "routing.http.response.strict_transport_security.header_value": _Text(),
+    "routing.http.response.access_control_allow_origin.header_value": _Text(),
+    "routing.http.response.access_control_allow_methods.header_value": _Text(),
+    "routing.http.response.access_control_allow_headers.header_value": _Text(),
+    "routing.http.response.access_control_allow_credentials.header_value": _Text(),
+    "routing.http.response.access_control_expose_headers.header_value": _Text(),
+    "routing.http.response.access_control_max_age.header_value": _Text(),
+    "routing.http.response.content_security_policy.header_value": _Text(),
+    "routing.http.response.x_content_type_options.header_value": _Text(),
+    "routing.http.response.x_frame_options.header_value": _Text(),
+}
+
+
+def changed(known: Mapping[str, _Kind], present: Attributes, wanted: Iterable[Params], noun: str) -> Attributes:
+    """What is set after `wanted` was set too. Raises for unknown keys and impossible values."""
+    result = dict(present)
+    for pair in wanted:
+        key, value = str(pair["Key"]), str(pair.get("Value") or "")
+        if key not in known:
+            raise AwsError("ValidationError", f"{noun} attribute key '{key}' is not recognized")
+        fault = known[key].fault(value)
+        if fault is not None:
+            raise AwsError("ValidationError", f"{noun} attribute value '{value}' of '{key}' {fault}")
+        result[key] = value
+    return tuple(sorted(result.items()))
+
+
+def value(known: Mapping[str, _Kind], present: Attributes, key: str) -> str:
+    return dict(present).get(key, known[key].default)
+
+
+def listed(known: Mapping[str, _Kind], present: Attributes) -> list[Params]:
+    """All attributes with their values, as the describe calls show them."""
+    found = {key: kind.default for key, kind in known.items()} | dict(present)
+    return [{"Key": key, "Value": text} for key, text in sorted(found.items())]

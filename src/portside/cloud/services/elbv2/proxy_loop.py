@@ -1,0 +1,119 @@
+"""The loop that keeps the proxy at what the records say. One key: there is one proxy.
+
+Owns the knowledge of what is served at the moment. What should be served is worked out in `routing.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.log import Log
+from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
+from portside.cloud.machine.proxy import Endpoint, Proxy, ProxyError, Snapshot
+from portside.cloud.services.elbv2 import records
+from portside.cloud.services.elbv2.routing import Resolve, World, cluster_name, snapshot
+
+KEY = "proxy"
+AGAIN = 2.0
+
+
+class ProxyLoop:
+    """Use: `async with ProxyLoop(...) as loop`, then `loop.resume()`. `shared` are the addresses on which all load
+    balancers listen; more of them may become known later (`listen_also`)."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        proxy: Proxy,
+        resolve: Resolve,
+        own_address: Callable[[str], str],
+        shared: Sequence[str] = ("127.0.0.1",),
+        log: Log,
+    ) -> None:
+        self._database = database
+        self._proxy = proxy
+        self._resolve = resolve
+        self._own_address = own_address
+        self._shared = list(shared)
+        self._log = log.bind(service="elbv2")
+        self._loop = Loop("elb-proxy", self.turn, clock, log, workers=1)
+        # Between what surely gets requests and what might still get some lies the time in which a change happens.
+        self._sure: dict[str, frozenset[Endpoint]] = {}
+        self._possible: dict[str, frozenset[Endpoint]] = {}
+        self._applied: Snapshot | None = None
+        self._fault = ""
+
+    def wake(self) -> None:
+        self._loop.wake(KEY)
+
+    def resume(self) -> None:
+        self.wake()
+
+    def listen_also(self, address: str) -> None:
+        """One more shared address: the one at which containers reach this machine."""
+        if address and address not in self._shared:
+            self._shared.append(address)
+            self.wake()
+
+    async def obstacle(self, load_balancer: str, port: int) -> str | None:
+        """Why a load balancer could not listen on `port`; None when it can."""
+        for address in dict.fromkeys([*self._shared, self._own_address(load_balancer)]):
+            found = await self._proxy.obstacle(address, port)
+            if found is not None:
+                return found
+        return None
+
+    def is_served(self, group: str, endpoint: Endpoint) -> bool:
+        """Whether the proxy sends requests of this target group to `endpoint`."""
+        return endpoint in self._sure.get(cluster_name(group), frozenset())
+
+    def may_be_served(self, group: str, endpoint: Endpoint) -> bool:
+        """Whether the proxy may still do so."""
+        return endpoint in self._possible.get(cluster_name(group), frozenset())
+
+    async def __aenter__(self) -> ProxyLoop:
+        await self._loop.__aenter__()
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._loop.__aexit__(None, None, None)
+
+    async def turn(self, key: str) -> TurnResult:
+        wanted = snapshot(self._world(), self._shared, self._own_address, self._resolve)
+        if wanted == self._applied:
+            return Done()
+        coming = {cluster.name: frozenset(cluster.endpoints) for cluster in wanted.clusters}
+        nothing: frozenset[Endpoint] = frozenset()
+        self._sure = {name: found & coming.get(name, nothing) for name, found in self._sure.items()}
+        self._possible = {
+            name: self._possible.get(name, nothing) | coming.get(name, nothing)
+            for name in self._possible.keys() | coming.keys()
+        }
+        try:
+            await self._proxy.apply(wanted)
+        except ProxyError as error:
+            if error.reason != self._fault:
+                self._log.warning("the proxy does not serve everything", reason=error.reason)
+            self._fault = error.reason
+            self._applied = None
+            if error.partial:
+                self._sure = self._possible = coming
+            return After(AGAIN)
+        self._fault = ""
+        self._applied = wanted
+        self._sure = self._possible = coming
+        return Done()
+
+    def _world(self) -> World:
+        database = self._database
+        return World(
+            load_balancers=records.load_balancers(database),
+            listeners=records.listeners(database),
+            rules=records.rules(database),
+            groups=records.groups(database),
+            targets=records.targets(database),
+        )

@@ -1,0 +1,208 @@
+"""From load balancers, rules and targets to what the proxy shall do.
+
+Pure: everything goes in as records, one `Snapshot` comes out. Also decides which targets of a group get requests.
+`proxy_loop.py` applies the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from portside.cloud.machine.proxy import (
+    Action,
+    Cluster,
+    Endpoint,
+    FixedResponse,
+    Forward,
+    ForwardedFor,
+    Match,
+    Redirect,
+    Route,
+    Snapshot,
+    VirtualHost,
+)
+from portside.cloud.machine.proxy import Listener as Socket
+from portside.cloud.services.calls import Params
+from portside.cloud.services.elbv2 import attributes
+from portside.cloud.services.elbv2.health import State
+from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, Target, TargetGroup
+from portside.cloud.services.elbv2.rules import values_of
+
+Resolve = Callable[[str, int], Endpoint | None]
+MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that there is. `rules` are in the order in which they are tried."""
+
+    load_balancers: Sequence[LoadBalancer]
+    listeners: Sequence[Listener]
+    rules: Sequence[Rule]
+    groups: Sequence[TargetGroup]
+    targets: Sequence[Target]
+
+
+def cluster_name(arn: str) -> str:
+    """`us-east-1-web-73e2d6bc24d8a067`."""
+    region = arn.split(":")[3]
+    return f"{region}-" + "-".join(arn.split("/")[1:])
+
+
+def in_rotation(group: TargetGroup, targets: Iterable[Target]) -> list[Target]:
+    """The targets that get requests: the healthy ones. When there are fewer than the group wants, it fails open,
+    to those also that failed their checks; never to one that has not been checked yet, or is being drained."""
+    checked = [t for t in targets if t.health.state in (State.HEALTHY, State.UNHEALTHY)]
+    healthy = [t for t in checked if t.health.state is State.HEALTHY]
+    minimum = int(attributes.value(attributes.TARGET_GROUP, group.attributes, MINIMUM))
+    return healthy if len(healthy) >= minimum else checked
+
+
+def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], str], resolve: Resolve) -> Snapshot:
+    """`shared` are the addresses on which all load balancers listen together; `own_address` is the one that a load
+    balancer has for itself, by its ARN."""
+    balancers = {lb.arn: lb for lb in world.load_balancers}
+    routes: dict[str, tuple[Route, ...]] = {
+        li.arn: tuple(_route(rule) for rule in world.rules if rule.listener == li.arn) for li in world.listeners
+    }
+    sockets: list[Socket] = []
+    for port in sorted({li.port for li in world.listeners}):
+        here = [li for li in world.listeners if li.port == port]
+        for address in shared:
+            hosts = tuple(
+                _host(
+                    balancers[li.load_balancer],
+                    routes[li.arn],
+                    # The only one on a port answers to every name.
+                    (balancers[li.load_balancer].dns_name, *(("*",) if len(here) == 1 else ())),
+                )
+                for li in here
+            )
+            sockets.append(Socket(address, port, hosts))
+        for li in here:
+            address = own_address(li.load_balancer)
+            if address not in shared:
+                host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
+                sockets.append(Socket(address, port, (host,)))
+    return Snapshot(tuple(sockets), _clusters(world, balancers, resolve))
+
+
+def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str, ...]) -> VirtualHost:
+    def setting(key: str) -> str:
+        return attributes.value(attributes.LOAD_BALANCER, balancer.attributes, key)
+
+    return VirtualHost(
+        name=f"{balancer.region}-{balancer.name}",
+        domains=domains,
+        routes=routes,
+        idle_timeout=float(setting("idle_timeout.timeout_seconds")),
+        client_keep_alive=float(setting("client_keep_alive.seconds")),
+        forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
+    )
+
+
+def _clusters(world: World, balancers: Mapping[str, LoadBalancer], resolve: Resolve) -> tuple[Cluster, ...]:
+    """One for each group that some rule sends requests to."""
+    balancer_of = {li.arn: balancers[li.load_balancer] for li in world.listeners}
+    used: dict[str, LoadBalancer] = {}
+    for rule in world.rules:
+        for arn in _groups_of(rule):
+            used.setdefault(arn, balancer_of[rule.listener])
+    made: list[Cluster] = []
+    for group in world.groups:
+        if group.arn not in used:
+            continue
+        targets = in_rotation(group, [t for t in world.targets if t.group == group.arn])
+        found = [resolve(target.id, target.port) for target in targets]
+        endpoints = dict.fromkeys(endpoint for endpoint in found if endpoint is not None)
+        idle = attributes.value(
+            attributes.LOAD_BALANCER, used[group.arn].attributes, "idle_timeout.timeout_seconds"
+        )
+        made.append(_cluster(group, tuple(endpoints), float(idle)))
+    return tuple(made)
+
+
+def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: float) -> Cluster:
+    def setting(key: str) -> str:
+        return attributes.value(attributes.TARGET_GROUP, group.attributes, key)
+
+    return Cluster(
+        name=cluster_name(group.arn),
+        endpoints=tuple(sorted(endpoints, key=lambda e: (e.address, e.port))),
+        idle_timeout=idle_timeout,
+        least_request=setting("load_balancing.algorithm.type") == "least_outstanding_requests",
+        slow_start=float(setting("slow_start.duration_seconds")),
+        http2=group.protocol_version in ("HTTP2", "GRPC"),
+    )
+
+
+def _groups_of(rule: Rule) -> list[str]:
+    return [
+        entry["TargetGroupArn"]
+        for action in rule.actions
+        for entry in (action.get("ForwardConfig") or {}).get("TargetGroups", [])
+    ]
+
+
+# Rules
+
+
+def _route(rule: Rule) -> Route:
+    return Route(match_of(rule.conditions), _action(rule.actions[-1]))
+
+
+def match_of(conditions: Iterable[Params]) -> Match:
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    headers: list[tuple[str, tuple[str, ...]]] = []
+    queries: list[tuple[tuple[str | None, str], ...]] = []
+    for condition in conditions:
+        values = values_of(condition)
+        match condition["Field"]:
+            case "host-header":
+                hosts = tuple(values)
+            case "path-pattern":
+                paths = tuple(values)
+            case "http-request-method":
+                methods = tuple(values)
+            case "source-ip":
+                sources = tuple(values)
+            case "http-header":
+                headers.append((condition["HttpHeaderConfig"]["HttpHeaderName"], tuple(values)))
+            case "query-string":
+                queries.append(tuple((pair.get("Key"), pair["Value"]) for pair in values))
+    return Match(hosts, paths, methods, tuple(headers), tuple(queries), sources)
+
+
+def _action(action: Params) -> Action:
+    match action["Type"]:
+        case "forward":
+            entries = action["ForwardConfig"]["TargetGroups"]
+            return Forward(
+                tuple((cluster_name(entry["TargetGroupArn"]), int(entry["Weight"])) for entry in entries)
+            )
+        case "redirect":
+            return _redirect(action["RedirectConfig"])
+        case _:
+            config = action["FixedResponseConfig"]
+            return FixedResponse(
+                int(config["StatusCode"]), config.get("ContentType", "text/plain"), config.get("MessageBody", "")
+            )
+
+
+def _redirect(config: Params) -> Redirect:
+    def changed(key: str, same: str) -> str | None:
+        return None if config[key] == same else str(config[key])
+
+    port = changed("Port", "#{port}")
+    return Redirect(
+        status=int(config["StatusCode"].removeprefix("HTTP_")),
+        protocol=changed("Protocol", "#{protocol}"),
+        host=changed("Host", "#{host}"),
+        port=None if port is None else int(port),
+        path=changed("Path", "/#{path}"),
+        query=changed("Query", "#{query}"),
+    )
