@@ -64,7 +64,7 @@ def _own_address(work: Work, found: AppStatus) -> str:
     with work.aws.errors("the load balancer cannot be read"):
         rows: list[dict[str, Any]] = work.aws.client("elbv2").describe_load_balancers()["LoadBalancers"]
     for row in rows:
-        if row["DNSName"] == parts.hostname:
+        if row["DNSName"].lower() == parts.hostname:
             for zone in row.get("AvailabilityZones", []):
                 for address in zone.get("LoadBalancerAddresses", []):
                     return f"http://{address['IpAddress']}:{parts.port}"

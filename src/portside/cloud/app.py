@@ -211,7 +211,8 @@ class Cloud:
             shared=[self.settings.address],
             **self._shared,
         )
-        elb.proxy_loop.listen_also(self._bridge)
+        if self._serves_bridge:
+            elb.proxy_loop.listen_also(self._bridge)
         await self._parts.enter_async_context(elb)
         self._elb = elb
         return elb.service()
@@ -269,9 +270,15 @@ class Cloud:
             except OSError as error:
                 self.log.warning("bridge", address=found, error=str(error))
             self._bridge = found
-            if self._elb is not None:
+            if self._elb is not None and self._serves_bridge:
                 self._elb.proxy_loop.listen_also(found)
         return After(BRIDGE_SECONDS)
+
+    @property
+    def _serves_bridge(self) -> bool:
+        """Whether load balancers listen on the container bridge too. There is one bridge, and a port of it can
+        belong to one cloud only: the one at the usual address."""
+        return self.settings.address == CloudSettings().address
 
     async def _registry(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("ecr")

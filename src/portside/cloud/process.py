@@ -6,6 +6,7 @@ first. The process itself is `__main__.py`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -98,7 +99,8 @@ def stop(place: Home, settings: CloudSettings) -> bool:
         running = start(place, settings)
     os.kill(running.pid, signal.SIGTERM)
     deadline = _now() + STOP_LIMIT
-    while _locked(place.lock):
+    # The lock goes a moment before the process does, and nothing of it may be left.
+    while _locked(place.lock) or alive(running.pid):
         if _now() > deadline:
             raise ProcessError(
                 f"process {running.pid} did not end within {STOP_LIMIT:.0f} s; {place.log} tells why"
@@ -112,6 +114,19 @@ def reset(place: Home, settings: CloudSettings) -> None:
     stop(place, settings)
     if place.state.exists():
         shutil.rmtree(place.state)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists; one of our own children that has ended is cleared away."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _locked(path: Path) -> bool:

@@ -29,7 +29,8 @@ class CloudSettings:
     port: int = 4566
     """Port of the AWS endpoint, on loopback and on the container bridge. 0: any free one."""
     address: str = "127.0.0.1"
-    """Loopback address of the endpoint and of all load balancers' shared ports."""
+    """Loopback address of the endpoint and of all load balancers' shared ports. Only the load balancers of a cloud
+    at 127.0.0.1 also listen on the container bridge."""
     account: str = "000000000000"
     """The account's number."""
     region: str = "us-east-1"

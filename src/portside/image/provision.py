@@ -6,7 +6,6 @@ be absent. What was started is written down, so that `stop` ends exactly that pr
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from portside import engines
+from portside.cloud.process import alive
 from portside.image.debian import codename
 from portside.image.errors import ImageError
 
@@ -78,21 +78,12 @@ def stop(directory: Path) -> bool:
         return False
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT  # noqa: TID251
-    while _alive(pid):
+    while alive(pid):
         if time.monotonic() > deadline:  # noqa: TID251
             raise ImageError(f"the container engine (process {pid}) did not end within {STOP_LIMIT:.0f} s")
         time.sleep(0.05)  # noqa: TID251
     file.unlink(missing_ok=True)
     return True
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _pid_file(directory: Path) -> Path:

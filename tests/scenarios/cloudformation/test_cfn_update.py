@@ -210,6 +210,18 @@ async def test_a_custom_named_resource_is_not_replaced(world: World) -> None:
     assert len(world.fake.topics) == 1
 
 
+async def test_a_family_of_ones_own_is_no_custom_name_for_each_revision_is_a_resource(world: World) -> None:
+    def template(image: str) -> Any:
+        return {
+            "Resources": {"Definition": definition(image, Family={"Ref": "AWS::StackName"}), "Service": service()}
+        }
+
+    await world.create("web", template("app:1"))
+    assert await world.update("web", template("app:2")) == "UPDATE_COMPLETE"
+    assert [each["status"] for each in world.fake.definitions] == ["INACTIVE", "ACTIVE"]
+    assert {each["family"] for each in world.fake.definitions} == {"web"}
+
+
 async def test_a_replaced_resource_may_be_retained(world: World) -> None:
     def template(name: str) -> Any:
         return {"Resources": {"A": parameter("x", Properties={"Name": name}, UpdateReplacePolicy="Retain")}}

@@ -63,7 +63,9 @@ def given_tags(params: Params) -> dict[str, str]:
     return {str(tag["Key"]): str(tag.get("Value") or "") for tag in tags}
 
 
-def described_load_balancer(record: LoadBalancer, state: str = "active") -> Params:
+def described_load_balancer(record: LoadBalancer, state: str = "active", address: str = "") -> Params:
+    """`address` is the one that only this load balancer listens on, if it has one; AWS shows static addresses
+    in the same place."""
     return {
         "LoadBalancerArn": record.arn,
         "DNSName": record.dns_name,
@@ -75,7 +77,12 @@ def described_load_balancer(record: LoadBalancer, state: str = "active") -> Para
         "State": {"Code": state},
         "Type": "application",
         "AvailabilityZones": [
-            {"ZoneName": zone, "SubnetId": subnet, "LoadBalancerAddresses": []} for zone, subnet in record.zones
+            {
+                "ZoneName": zone,
+                "SubnetId": subnet,
+                "LoadBalancerAddresses": [{"IpAddress": address}] if address else [],
+            }
+            for zone, subnet in record.zones
         ],
         "SecurityGroups": list(record.security_groups),
         "IpAddressType": record.ip_address_type,

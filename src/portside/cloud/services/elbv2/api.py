@@ -76,6 +76,9 @@ class ElbApi(GroupOperations, ListenerOperations):
 
     # Load balancers
 
+    def _described(self, record: LoadBalancer, state: str = "active") -> Params:
+        return described_load_balancer(record, state, self._proxy_loop.address_of(record.arn))
+
     @operation("CreateLoadBalancer")
     async def create_load_balancer(self, caller: Caller, params: Params) -> Params:
         name, kind = str(params["Name"]), params.get("Type") or "application"
@@ -111,7 +114,7 @@ class ElbApi(GroupOperations, ListenerOperations):
                     continue
                 own = {"arn": present.arn, "created_at": present.created_at, "dns_name": present.dns_name}
                 if replace(record, **own) == replace(present, attributes=()):  # type: ignore[arg-type]
-                    return {"LoadBalancers": [described_load_balancer(present)]}
+                    return {"LoadBalancers": [self._described(present)]}
                 raise AwsError(
                     "DuplicateLoadBalancerName",
                     f"A load balancer with the same name '{name}' exists, but with different settings",
@@ -121,7 +124,7 @@ class ElbApi(GroupOperations, ListenerOperations):
             records.store_load_balancer(tx, record)
             records.store_tags(tx, record.arn, tags)
         self._log.info("load balancer created", name=name, address=record.dns_name)
-        return {"LoadBalancers": [described_load_balancer(record, "provisioning")]}
+        return {"LoadBalancers": [self._described(record, "provisioning")]}
 
     @operation("DescribeLoadBalancers")
     def describe_load_balancers(self, caller: Caller, params: Params) -> Params:
@@ -134,7 +137,7 @@ class ElbApi(GroupOperations, ListenerOperations):
                 if missing:
                     raise AwsError("LoadBalancerNotFound", f"Load balancers '[{', '.join(missing)}]' not found")
                 found = [balancer for balancer in found if balancer.name in params["Names"]]
-        shown, marker = page([described_load_balancer(balancer) for balancer in found], params)
+        shown, marker = page([self._described(balancer) for balancer in found], params)
         return {"LoadBalancers": shown, "NextMarker": marker}
 
     @operation("DeleteLoadBalancer")

@@ -53,6 +53,11 @@ class ProxyLoop:
     def resume(self) -> None:
         self.wake()
 
+    def address_of(self, load_balancer: str) -> str:
+        """The address that a load balancer has for itself; empty where all share one."""
+        own = self._own_address(load_balancer)
+        return "" if own in self._shared else own
+
     def listen_also(self, address: str) -> None:
         """One more shared address: the one at which containers reach this machine."""
         if address and address not in self._shared:

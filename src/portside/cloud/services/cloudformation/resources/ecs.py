@@ -87,6 +87,7 @@ class Cluster(Handler):
 class TaskDefinition(Handler):
     type = "AWS::ECS::TaskDefinition"
     name_property = "Family"
+    name_is_unique = False
     name_style: ClassVar[NameStyle | None] = FAMILY
     tagged = True
     _RENAMED: ClassVar = {"ProxyConfigurationProperties": "properties"}

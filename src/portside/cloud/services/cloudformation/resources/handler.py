@@ -82,6 +82,8 @@ class Handler:
     # The property by which a user may name the physical resource, and how a name is made up otherwise.
     name_property: ClassVar[str] = ""
     name_style: ClassVar[NameStyle | None] = None
+    # Whether a second resource of that name is impossible. A family, for one, has many task definitions.
+    name_is_unique: ClassVar[bool] = True
     # Attributes that may change when the resource is updated in place, and those the schema does not list.
     volatile: ClassVar[frozenset[str]] = frozenset()
     attributes: ClassVar[frozenset[str]] = frozenset()

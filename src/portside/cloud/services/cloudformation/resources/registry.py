@@ -80,7 +80,7 @@ def facts(kind: str) -> Facts:
     return Facts(
         schema=found,
         volatile=made.volatile,
-        name_property=made.name_property,
+        name_property=made.name_property if made.name_is_unique else "",
         attributes=made.attributes,
         tagged=made.tagged,
         replaces=made.replaces,
