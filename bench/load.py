@@ -14,11 +14,16 @@ from typing import Any
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, request: bytes, until: float, done: asyncio.Future[None]) -> None:
+    def __init__(self, place: tuple[str, int], request: bytes, until: float, done: asyncio.Future[None]) -> None:
         self.request, self.until, self.done = request, until, done
         self.count = self.bad = 0
         self.buffer = b""
         self.transport: Any = None
+        self.place = place
+        self.again: asyncio.Future[None] | None = None
+
+    async def connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, *self.place)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -39,14 +44,19 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.count += 1
         if time.perf_counter() > self.until:
+            if not self.done.done():
+                self.done.set_result(None)
             self.transport.close()
-            self.done.set_result(None)
-        else:
+        elif b"connection: close" not in lower and not lower.startswith(b"http/1.0"):
             self.transport.write(self.request)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(error or ConnectionError("the server closed the connection"))
+        if self.done.done():
+            return
+        if error is not None or self.buffer:
+            self.done.set_exception(error or ConnectionError("the server closed the connection in an answer"))
+        else:  # a server without keep-alive: what it costs to connect again is its own
+            self.again = asyncio.ensure_future(self.connect())
 
 
 async def run(host: str, port: int, connections: int, seconds: float, request: bytes) -> tuple[float, int]:
@@ -56,7 +66,8 @@ async def run(host: str, port: int, connections: int, seconds: float, request: b
     made = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        _, protocol = await loop.create_connection(lambda d=done: Connection(request, until, d), host, port)
+        protocol = Connection((host, port), request, until, done)
+        await protocol.connect()
         made.append((protocol, done))
     async with asyncio.timeout(seconds + 10):
         await asyncio.gather(*(done for _, done in made))
