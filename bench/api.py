@@ -6,6 +6,7 @@ measured. Calls come from 8 keep-alive connections of `load.py` on the same mach
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -105,7 +106,8 @@ def memory(pid: int) -> float:
         status = Path(f"/proc/{each}/status").read_text()
         total += int(status.split("VmRSS:")[1].split()[0]) / 1024
         for task in Path(f"/proc/{each}/task").iterdir():
-            waiting += [int(child) for child in (task / "children").read_text().split()]
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                waiting += [int(child) for child in (task / "children").read_text().split()]
     return total
 
 

@@ -1,6 +1,6 @@
 """`python -m portside`."""
 
-from portside.cli.main import main
+from portside.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import Annotated
 
 import typer
 
-from portside.cli.context import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY, place
-from portside.cli.exits import Failure
+from portside.cli import background
+from portside.cli.context import place
+from portside.cli.exits import UNREACHABLE, Failure
 from portside.cli.terminal import Terminal
 from portside.cloud import process
 from portside.cloud import settings as cloud_settings
@@ -23,23 +23,13 @@ def start() -> None:
 
     Example: portside cloud start && eval "$(portside cloud env)"
     """
-    terminal = Terminal()
-    home = place()
-    running = process.find(home)
-    if running is not None:
-        terminal.say(f"The local cloud already runs at {running.endpoint}.")
-        return
-    running = process.start(home, cloud_settings.read(home, os.environ))
-    terminal.say(f"The local cloud runs at {running.endpoint}.")
-    terminal.say('`eval "$(portside cloud env)"` points AWS clients at it.')
+    background.start()
 
 
 @commands.command()
 def stop() -> None:
     """Stop the local cloud, its containers and its processes. What is stored stays."""
-    home = place()
-    stopped = process.stop(home, cloud_settings.read(home, os.environ))
-    Terminal().say("The local cloud is stopped." if stopped else "The local cloud does not run.")
+    background.stop()
 
 
 @commands.command()
@@ -104,25 +94,8 @@ def env() -> None:
 
     Example: eval "$(portside cloud env)" && aws ecs list-clusters
     """
-    home = place()
-    running = process.find(home)
-    if running is None:
-        Terminal().fail(Failure(5, "the local cloud does not run", "", "Start it with `portside cloud start`."))
-        raise typer.Exit(5)
-    for name, value in variables(running).items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
-    # A profile that is set would win over the keys above.
-    typer.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
-
-
-def variables(running: process.Running) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": running.endpoint,
-        "AWS_REGION": running.region,
-        "AWS_DEFAULT_REGION": running.region,
-        "AWS_ACCESS_KEY_ID": LOCAL_ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": LOCAL_SECRET_KEY,
-    }
+    if not background.env():
+        raise typer.Exit(UNREACHABLE)
 
 
 def _directory_size(directory: os.PathLike[str]) -> int:

@@ -17,7 +17,9 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 OK = 0
 OTHER = 1
@@ -64,3 +66,14 @@ def explain(error: BaseException) -> Failure | None:
         case KeyboardInterrupt():
             return Failure(INTERRUPTED, "interrupted", "", "What was begun goes on; `portside status` shows it.")
     return None
+
+
+def fault(error: BaseException) -> Failure:
+    """What to say of an exception that should not have come this far."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        OTHER,
+        f"portside failed: {error!r}",
+        f"at {Path(last.filename).name}:{last.lineno}",
+        "This is a fault of portside's. PORTSIDE_DEBUG=1 shows all of it.",
+    )

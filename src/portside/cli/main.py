@@ -1,11 +1,8 @@
-"""The command line. Each command is a few lines here and a module of its own beside; this one knows options,
-help and exit codes."""
+"""The command line. Each command is a few lines here and a module of its own beside; this one knows options and
+help, `entry.py` what becomes of errors."""
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -171,27 +168,3 @@ def engine(
 
     terminal = Terminal()
     terminal.data(ensure(place().directory, install=install, say=terminal.say))
-
-
-def main() -> None:
-    """Entry point: turns exceptions into sentences and exit codes."""
-    try:
-        app(standalone_mode=True)
-    except Exception as error:
-        failure = exits.explain(error)
-        if failure is None:
-            if os.environ.get("PORTSIDE_DEBUG"):
-                raise
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            failure = exits.Failure(
-                exits.OTHER,
-                f"portside failed: {error!r}",
-                f"at {Path(last.filename).name}:{last.lineno}",
-                "This is a fault of portside's. PORTSIDE_DEBUG=1 shows all of it.",
-            )
-        Terminal(live=False).fail(failure)
-        sys.exit(failure.code)
-
-
-if __name__ == "__main__":
-    main()

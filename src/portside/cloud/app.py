@@ -147,7 +147,9 @@ class Cloud:
     # Services, made when first needed
 
     async def _resume(self) -> None:
-        """Make the services that were in use when the cloud ended."""
+        """Make the services that were in use when the cloud ended, once the first call finds what it needs."""
+        models = await asyncio.to_thread(importlib.import_module, "portside.cloud.protocol.models")
+        await asyncio.to_thread(models.model, "sts")
         for row in self.database.read("SELECT name FROM service_in_use ORDER BY name"):
             try:
                 await self.dispatcher.service(row["name"])

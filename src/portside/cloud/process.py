@@ -117,9 +117,11 @@ def reset(place: Home, settings: CloudSettings) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process exists; one of our own children that has ended is cleared away."""
+    """Whether a process exists and has not ended: one that nobody has asked for its exit code yet is no more."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """The settings of one local cloud: `$PORTSIDE_HOME/cloud.toml`, and PORTSIDE_* variables over it.
 
-Owns defaults, checks and the layout of the state directory. pydantic is loaded only where there is something to
-check, for a cloud must be up in half a second.
+Owns defaults, checks and the layout of the state directory. Checked by hand: a schema library takes longer to load
+than a cloud takes to start.
 """
 
 from __future__ import annotations
@@ -110,14 +110,12 @@ def read(place: Home, environ: Mapping[str, str]) -> CloudSettings:
 
 
 def _checked(values: dict[str, Any], origin: dict[str, str]) -> CloudSettings:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        made = TypeAdapter(CloudSettings).validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        raise CloudSettingsError(f"{origin[key]}: {key}: {first['msg']}, not {first['input']!r}.") from None
+    for key, value in values.items():
+        wanted = int if key == "port" else str
+        if type(value) is not wanted:
+            noun = "an integer" if wanted is int else "a string"
+            raise CloudSettingsError(f"{origin[key]}: {key}: this must be {noun}, not {value!r}.")
+    made = CloudSettings(**values)
     problem = _implausible(made)
     if problem is not None:
         key, why = problem
@@ -132,6 +130,8 @@ def _implausible(made: CloudSettings) -> tuple[str, str] | None:
         return "address", "the cloud listens on loopback only, so this must begin with 127."
     if not (made.account.isdigit() and len(made.account) == 12):
         return "account", "an account has 12 digits"
+    if made.pace not in ("fast", "aws"):
+        return "pace", "this must be fast or aws"
     if made.ancillary_endpoint and not made.ancillary_endpoint.startswith(("http://", "https://")):
         return "ancillary_endpoint", "this must be an http:// or https:// address"
     return None

@@ -131,9 +131,10 @@ def test_the_stacks_are_made_and_taken_away_at_the_endpoint_that_boto3_names(for
 def test_what_the_endpoint_refuses_is_told_in_its_words(foreign):
     session = aws(foreign)
     with pytest.raises(NotAccepted) as caught:
-        deployment.deploy(session, Stack("bad", "{}"), Progress(), token="one")
+        text = (EXAMPLE / "templates" / "helloworld-ecr.template").read_text()
+        deployment.deploy(session, Stack("bad", text), Progress(), token="one")
     assert caught.value.what == "bad cannot be deployed"
-    assert caught.value.why
+    assert "RepoName" in caught.value.why
 
 
 def test_an_endpoint_that_is_not_there(environ):
