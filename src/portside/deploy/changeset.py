@@ -51,12 +51,16 @@ def create(aws: Aws, request: dict[str, Any], *, new: bool, name: str) -> Change
             reason = found.get("StatusReason", "")
             with aws.errors(f"{stack}: the change set cannot be deleted"):
                 client.delete_change_set(ChangeSetName=made["Id"])
-            if any(text in reason for text in NO_CHANGES):
+            if says_unchanged(reason):
                 return ChangeSet("", made["StackId"])
             raise NotAccepted(f"{stack} cannot be deployed", reason)
         if aws.clock.now() > deadline:
             raise TimedOut(f"{stack} cannot be deployed", f"its change set is still {status}")
         aws.clock.sleep(min(aws.target.poll, 1.0))
+
+
+def says_unchanged(reason: str) -> bool:
+    return any(text in reason for text in NO_CHANGES)
 
 
 def _changes(aws: Aws, name: str, first: dict[str, Any]) -> tuple[Change, ...]:

@@ -1,7 +1,6 @@
 """`--target aws` against an endpoint that is not ours: moto's own server, named by AWS_ENDPOINT_URL.
 
-It proves that `deploy` leans on the AWS API alone. It goes as far as moto does: moto has no registry to push to, so an
-image is put by the API, and its load balancers have no targets that could answer.
+It proves that `deploy` leans on the AWS API alone. It goes as far as moto does.
 """
 
 from __future__ import annotations
@@ -15,16 +14,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-import boto3
 import pytest
 
-from portside.cli.up import TAG_LENGTH
 from portside.deploy import deployment, status
 from portside.deploy.api import Aws, Target, Time
 from portside.deploy.changeset import Change
 from portside.deploy.deployment import Progress, Stack
 from portside.deploy.errors import NotAccepted, Unreachable
-from portside.image.context import Context
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "helloworld"
@@ -86,46 +82,48 @@ def aws(foreign):
     return Aws(Target("moto", foreign, "eu-west-1", "a", "b", poll=0.0), Time(sleep=lambda seconds: None))
 
 
-def test_the_stacks_are_made_and_taken_away_at_the_endpoint_that_boto3_names(foreign, environ):
+def test_up_status_and_down_at_the_endpoint_that_boto3_names(foreign, environ):
     shown = portside(environ, "status", str(EXAMPLE), "--target", "aws", "--json")
     assert (shown.returncode, json.loads(shown.stdout)["stacks"][0]["status"]) == (9, "absent")
 
-    # Without an image, `up` gets as far as the registry: repository, cluster and load balancer are there.
-    tag = Context(EXAMPLE, "Dockerfile").digest({})[:TAG_LENGTH]
-    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-west-1"}
-    ecr = boto3.client("ecr", endpoint_url=foreign, **keys)
-    ecr.create_repository(repositoryName="other")
-    session = aws(foreign)
-    wanted = Stack(
-        "helloworld-ecr",
-        (EXAMPLE / "templates" / "helloworld-ecr.template").read_text(),
-        {"RepoName": "helloworld"},
+    # moto does not find the cluster's exports, which is how far it goes; the error arrives in its words.
+    up = portside(environ, "up", str(EXAMPLE), "--target", "aws")
+    assert up.returncode == NotAccepted.exit_code
+    assert "helloworld-ecr, repository stack: created (" in up.stderr
+    assert "staging-cluster, cluster stack: created (" in up.stderr
+    assert (
+        "Error: staging-alb cannot be deployed\n  Why:  No export named staging-cluster-vpc-id found." in up.stderr
     )
-    planned: list[tuple[str, bool, tuple[Change, ...]]] = []
-    progress = Progress(planned=lambda *news: planned.append(news))
-    assert deployment.deploy(session, wanted, progress, token="one").action == "created"
-    assert planned == [("helloworld-ecr", True, (Change("Add", "Repository", "AWS::ECR::Repository"),))]
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": {"size": 1, "digest": "sha256:" + "0" * 64},
-            "layers": [],
-        }
-    )
-    ecr.put_image(repositoryName="helloworld", imageManifest=manifest, imageTag=tag)
-    ecr.close()
 
-    for stack in ("staging-cluster", "staging-alb"):
-        assert deployment.find(session, stack) is None
-    found = status.read(session, ["helloworld-ecr", "staging-alb"], "staging-helloworld-service", "staging-alb")
-    assert [each.status for each in found.stacks] == ["CREATE_COMPLETE", "absent"]
+    # What is there is left alone: moto refuses an update without changes outright, AWS fails the change set.
+    again = portside(environ, "up", str(EXAMPLE), "--target", "aws")
+    assert "helloworld-ecr, repository stack: unchanged (" in again.stderr
+    assert "staging-cluster, cluster stack: unchanged (" in again.stderr
+    session = aws(foreign)
+    found = status.read(
+        session, ["helloworld-ecr", "staging-cluster"], "staging-helloworld-service", "staging-alb"
+    )
+    assert [each.status for each in found.stacks] == ["CREATE_COMPLETE", "CREATE_COMPLETE"]
     assert not found.healthy
 
     down = portside(environ, "down", str(EXAMPLE), "--target", "aws", "--yes")
     assert down.returncode == 0, down.stderr
-    assert "helloworld-ecr, stack: deleted" in down.stderr
-    assert deployment.find(session, "helloworld-ecr") is None
+    for stack in ("staging-cluster", "helloworld-ecr"):
+        assert f"{stack}, stack: deleted" in down.stderr
+        assert deployment.find(session, stack) is None
+
+
+def test_a_change_set_is_told_before_it_is_executed(foreign):
+    session = aws(foreign)
+    text = (EXAMPLE / "templates" / "helloworld-ecr.template").read_text()
+    planned = []
+    progress = Progress(planned=lambda *news: planned.append(news))
+    wanted = Stack("other-ecr", text, {"RepoName": "other"})
+    assert deployment.deploy(session, wanted, progress, token="one").action == "created"
+    assert planned == [("other-ecr", True, (Change("Add", "Repository", "AWS::ECR::Repository"),))]
+    assert deployment.deploy(session, wanted, progress, token="two").action == "unchanged"
+    assert deployment.delete(session, "other-ecr", progress).action == "deleted"
+    assert deployment.delete(session, "other-ecr", progress).action == "absent"
 
 
 def test_what_the_endpoint_refuses_is_told_in_its_words(foreign):
