@@ -38,8 +38,14 @@ def create(aws: Aws, request: dict[str, Any], *, new: bool, name: str) -> Change
     """Create a change set and wait until it is ready. `request` as for CreateStack, without its name parts."""
     client = aws.client("cloudformation")
     stack = request["StackName"]
-    with aws.errors(f"{stack} cannot be deployed"):
-        made = client.create_change_set(**request, ChangeSetName=name, ChangeSetType="CREATE" if new else "UPDATE")
+    try:
+        with aws.errors(f"{stack} cannot be deployed"):
+            kind = "CREATE" if new else "UPDATE"
+            made = client.create_change_set(**request, ChangeSetName=name, ChangeSetType=kind)
+    except NotAccepted as error:
+        if says_unchanged(error.why):  # some endpoints say so at once
+            return ChangeSet("", "")
+        raise
     deadline = aws.clock.now() + CREATE_LIMIT
     while True:
         with aws.errors(f"{stack} cannot be deployed"):

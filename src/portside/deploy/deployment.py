@@ -73,13 +73,8 @@ def deploy(aws: Aws, stack: Stack, progress: Progress, *, token: str) -> Outcome
     progress.planned(stack.name, new, made.changes)
     reader = EventReader(aws, made.stack_id)
     reader.skip_present()
-    try:
-        with aws.errors(f"{stack.name} cannot be deployed"):
-            aws.client("cloudformation").execute_change_set(ChangeSetName=made.id)
-    except NotAccepted as error:
-        if changeset.says_unchanged(error.why):  # some endpoints notice only now
-            return Outcome(stack.name, "unchanged", outputs(present or {}))
-        raise
+    with aws.errors(f"{stack.name} cannot be deployed"):
+        aws.client("cloudformation").execute_change_set(ChangeSetName=made.id)
     final = follow(aws, made.stack_id, reader, progress)
     return Outcome(stack.name, "created" if new else "updated", outputs(final))
 
