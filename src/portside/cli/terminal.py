@@ -49,7 +49,7 @@ def kind(resource_type: str) -> str:
         parts[1], parts[1]
     )
     name = "".join(f" {c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(parts[2]))
-    return f"{service} {name}"
+    return name if name.startswith(service.lower()) else f"{service} {name}"
 
 
 def _now() -> float:
@@ -174,11 +174,12 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
+        table = Table.grid(padding=(0, 2), expand=True)
+        # What is long is cut; state and seconds are what people look for.
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=28)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, min_width=12)
+        table.add_column(justify="right", no_wrap=True, min_width=7)
         for line in self._lines.values():
             style = "red" if line.failed else "green" if line.ended is not None else "yellow"
             table.add_row(
