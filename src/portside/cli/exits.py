@@ -30,6 +30,10 @@ SETTINGS = 8
 NOT_HEALTHY = 9
 INTERRUPTED = 130
 
+# The next step where nothing better is known.
+LOOK = "`portside status` shows what is there."
+AGAIN = "Correct it and run `portside up` again."
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -51,14 +55,14 @@ def explain(error: BaseException) -> Failure | None:
 
     match error:
         case DeployError():
-            return Failure(error.exit_code, error.what, error.why, error.next)
+            return Failure(error.exit_code, error.what, error.why, error.next or LOOK)
         case SettingsError():
             return Failure(SETTINGS, str(error), "", error.remedy)
         case CloudSettingsError():
             return Failure(SETTINGS, str(error), "", "Correct it; docs/reference/settings.md describes every key.")
         case ImageError():
             code = UNREACHABLE if "no container engine" in error.what else IMAGE
-            return Failure(code, error.what, error.why, error.next)
+            return Failure(code, error.what, error.why, error.next or AGAIN)
         case ProcessError():
             return Failure(
                 UNREACHABLE, "the local cloud cannot be used", str(error), "See `portside cloud status`."
