@@ -22,6 +22,7 @@ from portside.image import debian, provision
 from portside.image.builder import Builder, Login, base_of
 from portside.image.context import Context
 from portside.image.errors import ImageError
+from portside.image.upload import out_of_reach, upload
 
 TAG_LENGTH = 16
 
@@ -155,7 +156,12 @@ async def _build_and_push(
 
         await builder.build(context.archive(), context.dockerfile, f"{name}:{tag}", arguments, step)
         board.put("image", "image", detail, "pushing")
-        return await builder.push(name, tag, login)
+        try:
+            return await builder.push(name, tag, login)
+        except ImageError as error:
+            if work.running is None or not out_of_reach(error):
+                raise
+        return await upload(builder, f"{name}:{tag}", work.app.repository, tag, login)
 
 
 async def _base(board: Board, builder: Builder, context: Context, argument: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
 from portside.image.errors import ImageError
@@ -106,6 +106,17 @@ class Builder:
         stream = self._docker.images.push(repository, auth=auth, tag=tag, stream=True)
         await self._follow(f"{repository}:{tag} cannot be pushed", PUSH_LIMIT, stream, look)
         return digest
+
+    async def export(self, reference: str, into: IO[bytes]) -> None:
+        """Write an image as an archive, as `docker save` does."""
+        import aiodocker
+
+        try:
+            async with asyncio.timeout(PUSH_LIMIT), self._docker.images.export_image(reference) as content:
+                async for chunk, _ in content.iter_chunks():
+                    into.write(chunk)
+        except aiodocker.DockerError as error:
+            raise ImageError(f"{reference} cannot be taken out of the engine", error.message) from error
 
     async def untag(self, reference: str) -> None:
         """Take a name off an image; the image goes with its last name."""
