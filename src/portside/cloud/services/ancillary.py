@@ -42,10 +42,10 @@ class Ancillary:
         self._starting = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._listeners: dict[str, list[Callable[[str], None]]] = {}
 
-    def subscribe(self, service: str, changed: Callable[[], None]) -> None:
-        """Call `changed` after every call to `service` that may have changed something."""
+    def subscribe(self, service: str, changed: Callable[[str], None]) -> None:
+        """Call `changed` with the region after every call to `service` that may have changed something."""
         self._listeners.setdefault(service, []).append(changed)
 
     @property
@@ -86,7 +86,7 @@ class Ancillary:
         )
         headers |= _route(signed, caller.region)
         status, answered, body = await self._exchange(request.method, request.target, headers, request.body)
-        self._changed(service, operation)
+        self._changed(service, operation, caller.region)
         return client.read(service, operation, status, answered, body)
 
     async def forward(
@@ -111,7 +111,7 @@ class Ancillary:
         headers["host"] = host
         status, answered, content = await self._exchange(connection["method"], target, headers, body)
         if connection["method"] not in ("GET", "HEAD"):
-            self._changed(service, "")
+            self._changed(service, "", region)
         kept = [
             (key.encode("latin-1"), value.encode("latin-1"))
             for key, value in answered.items()
@@ -120,11 +120,11 @@ class Ancillary:
         await send({"type": "http.response.start", "status": status, "headers": kept})
         await send({"type": "http.response.body", "body": content})
 
-    def _changed(self, service: str, operation: str) -> None:
+    def _changed(self, service: str, operation: str, region: str) -> None:
         if operation.startswith(("Describe", "List", "Get", "Head")):
             return
         for listener in self._listeners.get(service, ()):
-            listener()
+            listener(region)
 
     async def _exchange(
         self, method: str, target: str, headers: dict[str, str], body: bytes
