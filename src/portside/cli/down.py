@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import typer
 
@@ -14,6 +15,7 @@ from portside.cloud import settings as cloud_settings
 from portside.deploy import deployment, registry
 from portside.deploy.deployment import Progress
 from portside.deploy.errors import DeployError, StackFailed
+from portside.deploy.events import StackEvent
 from portside.image import provision
 
 
@@ -27,15 +29,15 @@ def down(terminal: Terminal, work: Work, yes: bool) -> None:
         app.cluster_stack(environment),
         app.repository_stack,
     ]
-    present = [name for name in wanted if deployment.find(work.aws, name) is not None]
+    present = {name: record for name in wanted if (record := deployment.find(work.aws, name)) is not None}
     if present and work.running is None and not yes:
         terminal.say(f"This deletes {', '.join(present)} on {work.aws.target.name}, with all images.")
         if not typer.confirm("Go on?", err=True):
             raise typer.Exit(1)
     kept: list[str] = []
     with terminal.board() as board:
-        for name in present:
-            users = _used_by(work, name)
+        for name, record in present.items():
+            users = _used_by(work, record)
             if users:
                 kept.append(name)
                 board.put(name, name, "stack", "kept", note=f"used by {', '.join(users)}")
@@ -44,8 +46,8 @@ def down(terminal: Terminal, work: Work, yes: bool) -> None:
             if name == app.repository_stack:
                 registry.empty(work.aws, app.repository)
 
-            def happened(event: object, name: str = name) -> None:
-                report(board, name, event)  # type: ignore[arg-type]
+            def happened(event: StackEvent, name: str = name) -> None:
+                report(board, name, event)
 
             try:
                 deployment.delete(work.aws, name, Progress(happened=happened))
@@ -59,12 +61,9 @@ def down(terminal: Terminal, work: Work, yes: bool) -> None:
         _leave(terminal, work)
 
 
-def _used_by(work: Work, stack: str) -> list[str]:
+def _used_by(work: Work, record: dict[str, Any]) -> list[str]:
     """The stacks that import something of this one."""
     cloudformation = work.aws.client("cloudformation")
-    record = deployment.find(work.aws, stack)
-    if record is None:
-        return []
     users: set[str] = set()
     for row in record.get("Outputs", []):
         name = row.get("ExportName")

@@ -1,7 +1,8 @@
 """portside up: from the directory of an app to its URL.
 
-The repository first, then the image, then cluster, load balancer and service, each only if it differs from what is
-there already. The order and the templates come from the blueprint, the work is done by `deploy` and `image`.
+The repository, cluster and load balancer first, then the image and the service that runs it, each only if it
+differs from what is there already. The order and the templates come from the blueprint, the work is done by
+`deploy` and `image`.
 """
 
 from __future__ import annotations
@@ -59,16 +60,16 @@ def up(terminal: Terminal, work: Work) -> bool:
 
 def _parameters(work: Work, stack: Synthesised, tag: str) -> dict[str, str]:
     values: dict[str, str] = {}
+    if {"VpcId", "PublicSubnet"} & {*stack.parameters}:
+        found = network.find(work.aws)
+        values |= {"VpcId": found.vpc, "PublicSubnet": ",".join(found.subnets)}
     for name in stack.parameters:
         match name:
             case "RepoName":
                 values[name] = work.app.repository
             case "Tag":
                 values[name] = tag
-            case "VpcId" | "PublicSubnet":
-                found = network.find(work.aws)
-                values["VpcId"], values["PublicSubnet"] = found.vpc, ",".join(found.subnets)
-            case _:
+            case _ if name not in values:
                 raise DeployError(f"{stack.stack} needs a value for {name}, and there is none")
     return values
 
@@ -121,14 +122,14 @@ def _image(board: Board, work: Work, context: Context, tag: str) -> bool:
         board.put("image", "image", f"{work.app.repository}:{tag}", "unchanged")
         return False
     board.put("image", "image", f"{work.app.repository}:{tag}", "building")
-    home = provision.ensure(Path(), install=False, say=board.print)
+    engine = provision.ensure(Path(), install=False, say=board.print)
     # On the local cloud the registry answers on its own port; on AWS under its own name.
     server = f"{work.running.address}:{work.running.port}" if work.running else repository.uri.split("/", 1)[0]
     name = f"{server}/{work.app.repository}"
     token = registry.login(work.aws)
     try:
         digest = asyncio.run(
-            _build_and_push(board, home, work, context, name, tag, Login(token.username, token.password, server))
+            _build_and_push(board, engine, work, context, name, tag, Login(token.username, token.password, server))
         )
     except ImageError as error:
         board.put("image", "image", f"{work.app.repository}:{tag}", "failed", failed=True, note=error.what)
@@ -146,12 +147,9 @@ async def _build_and_push(
         arguments = dict(settings.args)
         if settings.node_base_argument and settings.node_base_argument not in arguments:
             arguments |= await _base(board, builder, context, settings.node_base_argument)
-        steps = 0
 
         def step(line: str) -> None:
-            nonlocal steps
             if line.startswith("Step "):
-                steps += 1
                 board.put("image", "image", f"{detail} {line.split(':', 1)[-1].strip()[:40]}", "building")
 
         await builder.build(context.archive(), context.dockerfile, f"{name}:{tag}", arguments, step)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from portside import __version__, engines
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.pipeline import Gateway, Receive, Send
+from portside.cloud.gateway.pipeline import Gateway
 from portside.cloud.gateway.server import Server
 from portside.cloud.kernel.clock import AWS_PACE, FAST_PACE, SystemClock
 from portside.cloud.kernel.database import Database
@@ -30,6 +30,7 @@ from portside.cloud.kernel.loop import After, Loop, TurnResult
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
 from portside.cloud.process import Running
+from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.ancillary import Ancillary
 from portside.cloud.services.calls import Service
 from portside.cloud.services.sts.api import StsApi
@@ -37,8 +38,7 @@ from portside.cloud.settings import CloudSettings, Home
 
 if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
-    from portside.cloud.services.ecr.images import Images
-    from portside.cloud.services.ecr.registry import Registry
+    from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
 
@@ -89,8 +89,7 @@ class Cloud:
         self._bridge = ""
         self._parts = AsyncExitStack()
         self._resuming: asyncio.Task[None] | None = None
-        self._images: Images | None = None
-        self._oci: Registry | None = None
+        self._ecr: Ecr | None = None
         self._engine: Engine | None = None
         self._elb: Elb | None = None
         self._ecs: Ecs | None = None
@@ -158,31 +157,28 @@ class Cloud:
                     "service could not be resumed", service=row["name"], error=repr(error), exc_info=error
                 )
 
-    async def _load(self, service: str, module: str) -> Any:
+    async def _load(self, service: str, module: str) -> None:
         """Import in a thread, so that what is already there goes on answering meanwhile."""
-        found = await asyncio.to_thread(importlib.import_module, f"portside.cloud.services.{module}")
+        await asyncio.to_thread(importlib.import_module, f"portside.cloud.services.{module}")
         with self.database.write() as tx:
             tx.execute("INSERT OR IGNORE INTO service_in_use VALUES (?)", (service,))
-        return found
 
     @property
     def _shared(self) -> dict[str, Any]:
         return {"database": self.database, "ids": self.ids, "clock": self.clock, "log": self.log}
 
     async def _make_ecr(self) -> Service:
-        await self._load("ecr", "ecr.api")
-        from portside.cloud.services.ecr.api import EcrApi
-        from portside.cloud.services.ecr.blobs import Blobs
-        from portside.cloud.services.ecr.images import Images
-        from portside.cloud.services.ecr.registry import Registry
-        from portside.cloud.services.ecr.sweep_loop import SweepLoop
+        await self._load("ecr", "ecr.service")
+        from portside.cloud.services.ecr.service import Ecr
 
-        api = EcrApi(blobs=Blobs(self.home.state / "blobs"), **self._shared)
-        place = {"account": self.settings.account, "region": self.settings.region}
-        self._images = Images(api.catalogue, **place)
-        self._oci = Registry(api.catalogue, clock=self.clock, log=self.log, **place)
-        await self._parts.enter_async_context(SweepLoop(api.catalogue, clock=self.clock, log=self.log))
-        return api.service()
+        self._ecr = Ecr(
+            directory=self.home.state / "blobs",
+            account=self.settings.account,
+            region=self.settings.region,
+            **self._shared,
+        )
+        await self._parts.enter_async_context(self._ecr)
+        return self._ecr.service()
 
     async def _make_logs(self) -> Service:
         await self._load("logs", "logs.api")
@@ -227,13 +223,13 @@ class Cloud:
         from portside.cloud.services.ecs.images import EngineImages
         from portside.cloud.services.ecs.orchestrator import Ecs
 
-        assert self._images is not None
+        assert self._ecr is not None
         engine = self._engine = DockerEngine(_engine_host(self.settings), self.log)
         self._ecs = Ecs(
             calls=self.dispatcher,
             pace=self.pace,
             engine=engine,
-            images=EngineImages(engine, RegistryForEcs(self._images), self.settings.account),
+            images=EngineImages(engine, RegistryForEcs(self._ecr.images), self.settings.account),
             addresses=self.addresses,
             cloud=self.id,
             account=self.settings.account,
@@ -284,8 +280,8 @@ class Cloud:
 
     async def _registry(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("ecr")
-        assert self._oci is not None
-        await self._oci(connection, receive, send)
+        assert self._ecr is not None
+        await self._ecr.registry(connection, receive, send)
 
     async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+from portside.image import packages
 from portside.image.builder import Builder
 from portside.image.errors import ImageError
 
@@ -25,20 +25,8 @@ LEFT_OUT = ("/usr/share/doc", "/usr/share/man", "/usr/share/info", "/usr/share/l
 MAKE_LIMIT = 1200.0
 
 
-def codename() -> str:
-    """The release of Debian or Ubuntu that this machine runs, empty elsewhere."""
-    try:
-        text = Path("/etc/os-release").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    if not {"debian", "ubuntu"} & {fields.get("ID", ""), *fields.get("ID_LIKE", "").strip('"').split()}:
-        return ""
-    return fields.get("VERSION_CODENAME", "").strip('"')
-
-
 def reference() -> str:
-    return f"{REPOSITORY}:{codename() or 'none'}"
+    return f"{REPOSITORY}:{packages.codename() or 'none'}"
 
 
 async def ensure(builder: Builder) -> str:
@@ -46,7 +34,7 @@ async def ensure(builder: Builder) -> str:
     name = reference()
     if await builder.present(name):
         return name
-    release = codename()
+    release = packages.codename()
     if not release or os.geteuid() != 0:
         raise ImageError(
             "a base image of Debian packages can only be made by root on Debian or Ubuntu",
@@ -66,26 +54,16 @@ async def ensure(builder: Builder) -> str:
 
 def _bootstrap(release: str, archive: Path) -> None:
     if shutil.which("mmdebstrap") is None:
-        _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap"])
+        packages.install("mmdebstrap")
     left_out = [f"--dpkgopt=path-exclude={path}/*" for path in LEFT_OUT]
-    _run(
-        ["mmdebstrap", f"--variant={VARIANT}", f"--include={','.join(PACKAGES)}", *left_out, release, str(archive)]
+    packages.run(
+        [
+            "mmdebstrap",
+            f"--variant={VARIANT}",
+            f"--include={','.join(PACKAGES)}",
+            *left_out,
+            release,
+            str(archive),
+        ],
+        MAKE_LIMIT,
     )
-
-
-def _run(command: list[str]) -> None:
-    try:
-        subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=MAKE_LIMIT,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-    except subprocess.CalledProcessError as error:
-        said = "\n  ".join(error.stderr.strip().splitlines()[-5:])
-        raise ImageError(f"`{' '.join(command)}` failed", said) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ImageError(f"`{' '.join(command)}` failed", str(error)) from error

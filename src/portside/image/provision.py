@@ -16,7 +16,7 @@ from pathlib import Path
 
 from portside import engines
 from portside.cloud.process import alive
-from portside.image.debian import codename
+from portside.image import packages
 from portside.image.errors import ImageError
 
 PACKAGES = ("docker.io", "iptables", "ca-certificates")
@@ -33,12 +33,14 @@ def ensure(directory: Path, *, install: bool, say: Callable[[str], None]) -> str
     found = engines.find(os.environ, Path.home())
     if found is not None:
         return found
-    if not install or not codename() or os.geteuid() != 0:
+    if not install or not packages.codename() or os.geteuid() != 0:
         raise ImageError("no container engine answers", "", HINT)
     if shutil.which("dockerd") is None:
         say("Installing docker.io from the distribution.")
-        _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES])
+        try:
+            packages.install(*PACKAGES)
+        except ImageError as error:
+            raise ImageError(error.what, error.why, HINT) from error
     say("Starting the container engine.")
     return _start(directory)
 
@@ -88,20 +90,3 @@ def stop(directory: Path) -> bool:
 
 def _pid_file(directory: Path) -> Path:
     return directory / "dockerd.pid"
-
-
-def _run(command: list[str]) -> None:
-    try:
-        subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-    except subprocess.CalledProcessError as error:
-        said = "\n  ".join(error.stderr.strip().splitlines()[-5:])
-        raise ImageError(f"`{' '.join(command)}` failed", said, HINT) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ImageError(f"`{' '.join(command)}` failed", str(error), HINT) from error

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.pipeline import AsgiApp, Forwarder, Gateway
+from portside.cloud.gateway.pipeline import Forwarder, Gateway
 from portside.cloud.gateway.server import Server
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log, configure
+from portside.cloud.protocol.asgi import AsgiApp
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Calls, Service
 from portside.testing.calls import ScriptedCalls

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from portside.cloud.protocol.errors import AwsError
+from portside.cloud.protocol.shapes import violations
 from portside.cloud.services.calls import Caller, Calls, Params, Service
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ class Dispatcher:
                 "What it offers is listed in docs/reference/supported.md.",
                 501,
             )
-        from portside.cloud.protocol.shapes import violations
-
         found = violations(operation.input_shape, params)
         if found:
             raise ours.invalid(found)

@@ -6,23 +6,20 @@ was asked; no traceback ever leaves.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.identify import REGISTRY, Target, identify
+from portside.cloud.gateway.identify import Target, identify
 from portside.cloud.gateway.signature import Scope, scope
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol import parse, serialise
+from portside.cloud.protocol.asgi import AsgiApp, Receive, Send, read_body, too_large
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.serialise import Response
 from portside.cloud.services.calls import Caller
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 # A template by body is 51,200 bytes and an ECR layer part 20 MiB in base64; nothing of ours is larger.
 LARGEST_BODY = 64 * 1024 * 1024
@@ -98,7 +95,7 @@ class Gateway:
             body = await _read(receive, headers) if json_or_form else None
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
-            if target.service == REGISTRY or not self._dispatcher.owns(target.service, target.operation):
+            if not self._dispatcher.owns(target.service, target.operation):
                 region = signed.region if signed else self._region
                 await self._forwarder.forward(target.service, region, connection, receive, send, body)
                 return
@@ -166,20 +163,8 @@ def _error(error: AwsError, target: Target | None, headers: dict[str, str], requ
 async def _read(receive: Receive, headers: dict[str, str]) -> bytes:
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > LARGEST_BODY:
-        raise AwsError("RequestEntityTooLarge", f"A request may have {LARGEST_BODY} bytes at most.", 413)
-    chunks = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise AwsError("RequestTimeout", "The client went away before the request was complete.")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise AwsError("RequestEntityTooLarge", f"A request may have {LARGEST_BODY} bytes at most.", 413)
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        raise too_large(LARGEST_BODY)
+    return await read_body(receive, LARGEST_BODY)
 
 
 async def _send(send: Send, response: Response) -> None:

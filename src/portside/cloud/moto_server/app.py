@@ -7,7 +7,6 @@ code when it is first asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,11 +18,9 @@ from moto.moto_api._internal import mock_random
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.moto_server.journal import Journal, Request
 from portside.cloud.protocol import serialise
+from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.serialise import Response
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 HOSTS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing"}
 SERVICE_HEADER = "x-portside-service"
@@ -54,7 +51,10 @@ class MotoApp:
         if connection["type"] != "http":
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in connection["headers"]}
-        body = await _read(receive)
+        try:
+            body = await read_body(receive)
+        except AwsError:  # nobody is left to be answered, and half a request must not be run
+            return
         request = as_request(connection, headers, body)
         response = self._answer(request)
         await send(
@@ -163,12 +163,3 @@ def _refusal(request: Request, error: AwsError) -> Response:
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return serialise.query_error(error, request_id)
     return serialise.json_error(error, request_id)
-
-
-async def _read(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(chunks)

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portside.cloud.kernel.log import Log
+from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params
 
 if TYPE_CHECKING:
     import aiohttp
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 START_LIMIT = 120.0
 CALL_LIMIT = 60.0
@@ -104,7 +102,7 @@ class Ancillary:
         headers = {k: v for k, v in headers.items() if k not in HOP_BY_HOP and k != "content-length"}
         headers |= _route(SIGNED_AS.get(service, service), region)
         if body is None:
-            body = await _read(receive)
+            body = await read_body(receive)
         path = (connection.get("raw_path") or connection["path"].encode()).decode("latin-1")
         query = connection["query_string"].decode("latin-1")
         target = path + (f"?{query}" if query else "")
@@ -201,14 +199,3 @@ class Ancillary:
 def _route(service: str, region: str) -> dict[str, str]:
     """For moto's process, which serves all services on one socket. Other endpoints ignore it."""
     return {"x-portside-service": service, "x-portside-region": region}
-
-
-async def _read(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise AwsError("RequestTimeout", "The client went away before the request was complete.")
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(chunks)
