@@ -16,6 +16,10 @@ TARGETS = {
     "AmazonEC2ContainerServiceV20141113": "ecs",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "Logs_20140328": "logs",
+    "CodeBuild_20161006": "codebuild",
+    "CodePipeline_20150709": "codepipeline",
+    "com.amazonaws.codeconnections.CodeConnections_20231201": "codeconnections",
+    "com.amazonaws.codestar.connections.CodeStar_connections_20191201": "codestar-connections",
 }
 
 # Signing name -> botocore's name, where they differ.

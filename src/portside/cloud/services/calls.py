@@ -19,13 +19,52 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose call it is. `endpoint` is how the caller reached the cloud (`http://127.0.0.1:4566`)."""
+    """Whose call it is. `endpoint` is how the caller reached the cloud (`http://127.0.0.1:4566`).
+
+    `role` is the ARN of the role whose session this is; calls of such a caller are authorized. Empty for the
+    account itself, which may do everything.
+    """
 
     account: str
     region: str
     arn: str
     access_key: str = ""
     endpoint: str = ""
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSession:
+    """Temporary credentials of a role, as AssumeRole gives them. `expires` in epoch seconds."""
+
+    role: str
+    arn: str
+    user_id: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(repr=False)
+    expires: float
+
+    def caller(self, region: str, endpoint: str = "") -> Caller:
+        """Who calls with these credentials."""
+        return Caller(self.arn.split(":")[4], region, self.arn, self.access_key, endpoint, self.role)
+
+
+class Roles(Protocol):
+    """How a service takes on a role that it was given."""
+
+    async def assume(
+        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600
+    ) -> RoleSession:
+        """A session of `role` (an ARN) for `service` (`codebuild.amazonaws.com`).
+
+        Raises AwsError AccessDenied if the role does not exist or does not trust the service.
+        """
+        ...
+
+
+# The parameter of StartBuild by which a pipeline hands over its artifacts; docs/decisions/0011-delivery.md.
+PIPELINE_KEY = "portside:pipeline"
 
 
 Handler = Callable[[Caller, Params], Params | Awaitable[Params]]
