@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.identify import Target, identify
+from portside.cloud.gateway.identify import CBOR, Target, identify
 from portside.cloud.gateway.signature import Scope, scope
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
@@ -91,8 +91,8 @@ class Gateway:
         try:
             kind = headers.get("content-type", "")
             is_form = kind.startswith("application/x-www-form-urlencoded")
-            json_or_form = is_form or "x-amz-target" in headers or "Action=" in query
-            body = await _read(receive, headers) if json_or_form else None
+            documents = "x-amz-target" in headers or headers.get("smithy-protocol") == CBOR
+            body = await _read(receive, headers) if documents or is_form or "Action=" in query else None
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
             if not self._dispatcher.owns(target.service, target.operation):
@@ -128,8 +128,12 @@ class Gateway:
         if not target.operation:
             raise AwsError("MissingAction", "Missing Action")
         operation = self._dispatcher.operation(target.service, target.operation)
-        is_json = "x-amz-target" in headers
-        params = parse.parse_json(operation, body) if is_json else parse.parse_query(operation, fields or {})
+        if "x-amz-target" in headers:
+            params, make = parse.parse_json(operation, body), serialise.json_response
+        elif headers.get("smithy-protocol") == CBOR:
+            params, make = parse.parse_cbor(operation, body), serialise.cbor_response
+        else:
+            params, make = parse.parse_query(operation, fields or {}), serialise.query_response
         caller = Caller(
             account=self._account,
             region=signed.region,
@@ -138,7 +142,6 @@ class Gateway:
             endpoint=f"http://{headers.get('host', '')}",
         )
         answer = await self._dispatcher.answer(target.service, operation, params, caller)
-        make = serialise.json_response if is_json else serialise.query_response
         return make(operation, answer, request_id)
 
     async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -155,6 +158,8 @@ class Gateway:
 def _error(error: AwsError, target: Target | None, headers: dict[str, str], request_id: str) -> Response:
     if "x-amz-target" in headers:
         return serialise.json_error(error, request_id)
+    if headers.get("smithy-protocol") == CBOR:
+        return serialise.cbor_error(error, request_id)
     if target is not None and target.service == "s3":
         return serialise.rest_xml_error(error, request_id)
     return serialise.query_error(error, request_id)
