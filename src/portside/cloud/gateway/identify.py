@@ -60,9 +60,9 @@ def identify(
         raise AwsError("UnknownOperationException", f"Unknown target '{target}'.")
     if headers.get("smithy-protocol") == CBOR:
         found = _RPC_PATH.fullmatch(path)
-        service = TARGETS.get(found[1]) if found else None
-        if found and service is not None:
-            return Target(service, found[2])
+        if found:
+            own = SIGNING_NAMES.get(scope_service or "", scope_service or "")
+            return Target(TARGETS.get(found[1], own), found[2])
     action = (fields or {}).get("Action", "")
     if scope_service:
         return Target(SIGNING_NAMES.get(scope_service, scope_service), action)

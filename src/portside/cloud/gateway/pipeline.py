@@ -6,7 +6,7 @@ was asked; no traceback ever leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -39,6 +39,10 @@ class Forwarder(Protocol):
     ) -> None: ...
 
 
+# Who holds an access key of a role's session: (access key, token, region, endpoint). None: the account itself.
+SessionCaller = Callable[[str, str, str, str], Caller | None]
+
+
 class Gateway:
     """The ASGI application of the cloud.
 
@@ -57,7 +61,9 @@ class Gateway:
         region: str,
         ids: Ids,
         log: Log,
+        session: SessionCaller = lambda key, token, region, endpoint: None,
     ) -> None:
+        self._session = session
         self._dispatcher = dispatcher
         self._forwarder = forwarder
         self._registry = registry
@@ -95,11 +101,15 @@ class Gateway:
             body = await _read(receive, headers) if documents or is_form or "Action=" in query else None
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
+            caller = self._caller(signed, headers, query)
             if not self._dispatcher.owns(target.service, target.operation):
-                region = signed.region if signed else self._region
+                region = caller.region
+                if caller.role:
+                    operation, params = _passed_on(target, connection, headers, query, body or b"", fields)
+                    await self._dispatcher.authorize(target.service, operation, params, caller)
                 await self._forwarder.forward(target.service, region, connection, receive, send, body)
                 return
-            response = await self._own(target, headers, body or b"", fields, signed, request_id)
+            response = await self._own(target, headers, body or b"", fields, caller, request_id)
         except AwsError as error:
             response = _error(error, target, headers, request_id)
         except Exception as error:
@@ -116,10 +126,10 @@ class Gateway:
         headers: dict[str, str],
         body: bytes,
         fields: dict[str, str] | None,
-        signed: Scope | None,
+        caller: Caller,
         request_id: str,
     ) -> Response:
-        if signed is None:
+        if not caller.access_key:
             raise AwsError(
                 "MissingAuthenticationToken",
                 "Request is missing Authentication Token",
@@ -134,15 +144,20 @@ class Gateway:
             params, make = parse.parse_cbor(operation, body), serialise.cbor_response
         else:
             params, make = parse.parse_query(operation, fields or {}), serialise.query_response
-        caller = Caller(
-            account=self._account,
-            region=signed.region,
-            arn=f"arn:aws:iam::{self._account}:root",
-            access_key=signed.access_key,
-            endpoint=f"http://{headers.get('host', '')}",
-        )
         answer = await self._dispatcher.answer(target.service, operation, params, caller)
         return make(operation, answer, request_id)
+
+    def _caller(self, signed: Scope | None, headers: dict[str, str], query: str) -> Caller:
+        """Whose request it is: a role's session if its credentials are one's, else the account."""
+        endpoint = f"http://{headers.get('host', '')}"
+        root = f"arn:aws:iam::{self._account}:root"
+        if signed is None:
+            return Caller(self._account, self._region, root, endpoint=endpoint)
+        token = headers.get("x-amz-security-token", "")
+        if not token and "X-Amz-Security-Token" in query:
+            token = parse_qs(query).get("X-Amz-Security-Token", [""])[0]
+        session = self._session(signed.access_key, token, signed.region, endpoint)
+        return session or Caller(self._account, signed.region, root, signed.access_key, endpoint)
 
     async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":
@@ -153,6 +168,39 @@ class Gateway:
                     return
         else:  # a WebSocket: nothing here speaks it
             await send({"type": "websocket.close", "code": 1003})
+
+
+def _passed_on(
+    target: Target,
+    connection: dict[str, Any],
+    headers: dict[str, str],
+    query: str,
+    body: bytes,
+    fields: dict[str, str] | None,
+) -> tuple[str, dict[str, Any]]:
+    """Operation and parameters of a request for the ancillary services, as far as it takes to decide about it."""
+    if not target.operation:
+        from portside.cloud.protocol import rest
+
+        path = (connection.get("raw_path") or connection["path"].encode()).decode("latin-1")
+        bucket = rest.virtual_bucket(headers.get("host", "")) if target.service == "s3" else ""
+        if bucket:
+            path = f"/{bucket}{path}"
+        found = rest.match(target.service, connection["method"], path, query, headers)
+        if found is None:
+            raise AwsError("UnknownOperationException", f"There is no operation of {target.service} at {path}.")
+        return found
+    from portside.cloud.protocol.models import model
+
+    described = model(target.service)
+    if described is None or target.operation not in described.operation_names:
+        raise AwsError("UnknownOperationException", f"There is no operation {target.operation}.")
+    operation = described.operation_model(target.operation)
+    if "x-amz-target" in headers:
+        return target.operation, parse.parse_json(operation, body)
+    if headers.get("smithy-protocol") == CBOR:
+        return target.operation, parse.parse_cbor(operation, body)
+    return target.operation, parse.parse_query(operation, fields or {})
 
 
 def _error(error: AwsError, target: Target | None, headers: dict[str, str], request_id: str) -> Response:
