@@ -185,6 +185,7 @@ class Cloud:
             directory=self.home.state / "blobs",
             account=self.settings.account,
             region=self.settings.region,
+            permit=self.access.permit,
             **self._shared,
         )
         await self._parts.enter_async_context(self._ecr)

@@ -107,10 +107,14 @@ class Access:
             passing = context | {"iam:passedtoservice": (principal,)}
             await self._decide(service, caller, Request("iam:PassRole", role, passing))
 
-    async def permit(self, service: str, action: str, resource: str, caller: Caller) -> None:
+    async def permit(self, access_key: str, action: str, resource: str, region: str) -> None:
         """For what is no call of the AWS API (the registry's own protocol). Raises AwsError."""
-        if caller.role:
-            await self._decide(service, caller, Request(action, resource, self._context(caller)))
+        found = self._sessions.find(access_key)
+        if found is None:
+            raise AwsError("AccessDeniedException", "The session that logged in is not known any more.")
+        caller = found.session.caller(region)
+        service = action.split(":")[0]
+        await self._decide(service, caller, Request(action, resource, self._context(caller)))
 
     async def _decide(self, service: str, caller: Caller, request: Request) -> None:
         why = denial(await self._policies(caller), request)
