@@ -270,6 +270,20 @@ async def test_a_stack_s_role_must_be_able_to_make_what_the_template_says(world)
     assert await finished(world, "good") == "CREATE_COMPLETE"
 
 
+async def test_a_stack_without_a_role_is_made_as_who_asked_for_it(world):
+    body = json.dumps(
+        {"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}}}}
+    )
+    arn = await world.role("weak", statement("cloudformation:*"))
+    keys = await world.session(arn)
+    await world.do("cloudformation", "create_stack", keys, StackName="s", TemplateBody=body)
+    assert await finished(world, "s") in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+    events = (await world.do("cloudformation", "describe_stack_events", StackName="s"))["StackEvents"]
+    assert any(
+        "assumed-role/weak/test is not authorized" in each.get("ResourceStatusReason", "") for each in events
+    )
+
+
 async def test_a_role_that_cloudformation_may_not_assume_is_refused_at_once(world):
     body = json.dumps(
         {"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}}}}

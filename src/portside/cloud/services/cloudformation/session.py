@@ -108,7 +108,10 @@ RENEWED_BEFORE = 600.0
 
 
 class Callers:
-    """As whom stacks call other services: their role if they have one, else the account."""
+    """As whom stacks call other services: their role if they have one, else who last worked on them.
+
+    Of a caller with a role's session only the role is kept: an operation may outlast the session.
+    """
 
     def __init__(self, roles: Roles | None, clock: Clock) -> None:
         self._roles = roles
@@ -127,6 +130,9 @@ class Callers:
         """For a resource of type `kind`, the role is only asked for what AWS itself would do for it."""
         account = caller_of(stack)
         role = stack.spec.role
+        found = registry.facts(kind).schema.permissions if kind else frozenset()
+        if not role and stack.caller_role:
+            return replace(account, arn=stack.caller_arn, role=stack.caller_role, asked=found or None)
         if not role or self._roles is None:
             return account
         key = (role, stack.id)
@@ -138,5 +144,4 @@ class Callers:
                 # The role went away after the operation began: every call of the stack's is refused then.
                 return replace(account, arn=role, role=role)
             self._sessions[key] = session
-        found = registry.facts(kind).schema.permissions if kind else frozenset()
         return replace(session.caller(stack.region, stack.endpoint), asked=found or None)

@@ -131,6 +131,7 @@ class StackCalls(Operations):
             started=self._clock.now(),
             token=token,
             caller_arn=caller.arn,
+            caller_role=caller.role,
             endpoint=caller.endpoint,
             **fields,
         )
@@ -215,6 +216,7 @@ class StackCalls(Operations):
             started=self._clock.now(),
             token=token,
             caller_arn=caller.arn,
+            caller_role=caller.role,
             endpoint=caller.endpoint,
             failures=(),
             cancelled=False,
@@ -290,6 +292,7 @@ class StackCalls(Operations):
                 retain=retain,
                 spec=replace(stack.spec, role=role or stack.spec.role),
                 caller_arn=caller.arn,
+                caller_role=caller.role,
                 endpoint=caller.endpoint or stack.endpoint,
             )
             begun = self._journal.stack(tx, moved, StackStatus.DELETE_IN_PROGRESS, USER_INITIATED)
