@@ -75,6 +75,8 @@ class Cloud:
             "elbv2": self._make_elbv2,
             "ecs": self._make_ecs,
             "cloudformation": self._make_cloudformation,
+            "cloudwatch": self._make_cloudwatch,
+            "autoscaling": self._make_autoscaling,
         }
         sessions = Sessions(database=self.database, ids=self.ids, clock=self.clock)
         reader = RoleReader(self.ancillary, settings.account)
@@ -259,6 +261,29 @@ class Cloud:
         api = CloudFormationApi(calls=self.dispatcher, roles=self.access, **self._shared)
         await self._parts.enter_async_context(api.loop)
         return api.service()
+
+    async def _make_cloudwatch(self) -> Service:
+        await self._load("cloudwatch", "cloudwatch.api")
+        from portside.cloud.services.cloudwatch.api import CloudWatchApi
+
+        api = CloudWatchApi(
+            database=self.database,
+            clock=self.clock,
+            pace=self.pace,
+            calls=self.dispatcher,
+            log=self.log,
+            account=self.settings.account,
+        )
+        await self._parts.enter_async_context(api)
+        return api.service()
+
+    async def _make_autoscaling(self) -> Service:
+        await self._load("autoscaling", "autoscaling.api")
+        from portside.cloud.services.autoscaling.api import AutoScalingApi
+
+        return AutoScalingApi(
+            database=self.database, clock=self.clock, pace=self.pace, calls=self.dispatcher, log=self.log
+        ).service()
 
     # The rest of the front
 

@@ -77,6 +77,9 @@ class Dispatcher:
         """Check the parameters against the shape and call the service."""
         ours = self._services.get(service) or await self.service(service)
         handler = ours.operations.get(operation.name)
+        if handler is None and ours.partial:
+            await self.authorize(service, operation.name, params, caller)
+            return await self._ancillary(service, operation.name, params, caller)
         if handler is None:
             raise AwsError(
                 "NotImplemented",

@@ -226,6 +226,7 @@ class CapacityLoop:
             attributes=dict(host.attributes),
         )
         store.instances.save(tx, instance)
+        _after(tx, self._wakes.metrics, region)
         self._log.info("container instance registered", instance=host.ec2_id, cluster=host.cluster)
 
 

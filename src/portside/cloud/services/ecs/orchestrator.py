@@ -24,6 +24,7 @@ from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.engine_loop import EngineLoop
 from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.log_loop import LogLoop
+from portside.cloud.services.ecs.metrics_loop import MetricsLoop
 from portside.cloud.services.ecs.records import ContainerStatus, StopCode, TaskStatus
 from portside.cloud.services.ecs.service_loop import ServiceLoop
 from portside.cloud.services.ecs.starter import CLOUD_LABEL
@@ -93,11 +94,15 @@ class Ecs:
         )
         self.engine = EngineLoop(database=database, clock=clock, log=log, engine=engine, cloud=cloud, wakes=wakes)
         self.logs = LogLoop(database=database, clock=clock, calls=calls, log=log, engine=engine, wakes=wakes)
+        self.metrics = MetricsLoop(
+            database=database, clock=clock, pace=pace, calls=calls, log=log, account=account
+        )
         wakes.task = self.tasks.loop.wake
         wakes.service = self.services.loop.wake
         wakes.container_logs = self.logs.loop.wake
         wakes.capacity = self.capacity.loop.wake
         wakes.engine = self.engine.loop.wake
+        wakes.metrics = self.metrics.loop.wake
         self._stack: AsyncExitStack | None = None
 
     def service(self) -> Service:
@@ -107,7 +112,14 @@ class Ecs:
         stack = self._stack = AsyncExitStack()
         stack.push_async_callback(self.logs.close)
         stack.push_async_callback(self.engine.close)
-        for part in (self.logs, self.tasks, self.services, self.engine, self.capacity):
+        for part in (
+            self.logs,
+            self.tasks,
+            self.services,
+            self.engine,
+            self.capacity,
+            self.metrics,
+        ):
             await stack.enter_async_context(part.loop)
         self.resume()
         return self
@@ -119,6 +131,7 @@ class Ecs:
         self.services.resume()
         self.tasks.resume()
         self.logs.resume()
+        self.metrics.resume()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
