@@ -53,10 +53,11 @@ class Dispatcher:
                 self._services[name] = await self._makers[name]()
         return self._services[name]
 
-    def owns(self, service: str, operation: str) -> bool:
-        if service in self._makers:
-            return True
+    async def owns(self, service: str, operation: str) -> bool:
+        """Whether one of our own services answers the operation. Makes the service, to know."""
         ours = self._services.get(service)
+        if ours is None and service in self._makers:
+            ours = await self.service(service)
         return ours is not None and (not ours.partial or operation in ours.operations)
 
     def operation(self, service: str, name: str) -> OperationModel:
@@ -77,9 +78,6 @@ class Dispatcher:
         """Check the parameters against the shape and call the service."""
         ours = self._services.get(service) or await self.service(service)
         handler = ours.operations.get(operation.name)
-        if handler is None and ours.partial:
-            await self.authorize(service, operation.name, params, caller)
-            return await self._ancillary(service, operation.name, params, caller)
         if handler is None:
             raise AwsError(
                 "NotImplemented",
@@ -99,7 +97,7 @@ class Dispatcher:
             await self._check(service, operation, params, caller)
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
-        if self.owns(service, operation):
+        if await self.owns(service, operation):
             return await self.answer(service, self.operation(service, operation), params, caller)
         await self.authorize(service, operation, params, caller)
         return await self._ancillary(service, operation, params, caller)

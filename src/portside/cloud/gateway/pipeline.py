@@ -102,7 +102,7 @@ class Gateway:
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
             caller = self._caller(signed, headers, query)
-            if not self._dispatcher.owns(target.service, target.operation):
+            if not await self._dispatcher.owns(target.service, target.operation):
                 region = caller.region
                 if caller.role:
                     operation, params = _passed_on(target, connection, headers, query, body or b"", fields)
