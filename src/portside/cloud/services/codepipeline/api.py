@@ -43,6 +43,7 @@ class CodePipelineApi(ExecutionCalls, ReadCalls, WebhookCalls):
             rows.save_pipeline(tx, made)
             rows.save_declaration(tx, made, shown, secrets)
             self._intents.start(tx, made, "CreatePipeline", caller.arn)
+            tx.after_commit(lambda: self._declared(made.key))
         self._log.info("pipeline created", pipeline=made.name, region=made.region)
         return {"pipeline": shown, "tags": shown_tags(tags)}
 
@@ -65,6 +66,7 @@ class CodePipelineApi(ExecutionCalls, ReadCalls, WebhookCalls):
             rows.save_pipeline(tx, changed)
             rows.save_declaration(tx, changed, shown, secrets)
             tx.after_commit(lambda: self._intents.wake(present.key))
+            tx.after_commit(lambda: self._declared(present.key))
         return {"pipeline": shown}
 
     def _pipeline_to_update(self, caller: Caller, name: str) -> Pipeline:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import TypeVar
 
 from portside.cloud.kernel.clock import Clock
@@ -24,7 +25,19 @@ Item = TypeVar("Item")
 
 
 class Operations:
-    def __init__(self, *, database: Database, ids: Ids, clock: Clock, log: Log, intents: Intents) -> None:
+    """`declared` is told the key of a pipeline that is new or has another structure."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        log: Log,
+        intents: Intents,
+        declared: Callable[[str], None],
+    ) -> None:
+        self._declared = declared
         self._db = database
         self._ids = ids
         self._clock = clock
