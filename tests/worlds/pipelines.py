@@ -138,7 +138,7 @@ class FakeRoles:
         self.assumed: list[tuple[str, str, str]] = []
 
     async def assume(
-        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600
+        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600, source: str = ""
     ) -> RoleSession:
         if role in self.missing:
             raise AwsError("AccessDenied", f"User: {service} is not authorized to perform: sts:AssumeRole", 403)

@@ -18,6 +18,7 @@ from portside.cloud.machine.repositories import Bound, Repositories
 from portside.cloud.services.calls import Calls, Roles, Service
 from portside.cloud.services.codepipeline import records
 from portside.cloud.services.codepipeline.action_loop import ActionLoop
+from portside.cloud.services.codepipeline.actions.git_source import Permit
 from portside.cloud.services.codepipeline.actions.registry import providers
 from portside.cloud.services.codepipeline.api import CodePipelineApi
 from portside.cloud.services.codepipeline.pipeline_loop import PipelineLoop
@@ -50,6 +51,7 @@ class CodePipeline:
         repositories: Repositories,
         bound: Bound,
         watch: Watch | None = None,
+        permit: Permit | None = None,
     ) -> None:
         database.migrate("codepipeline", records.MIGRATIONS)
         sessions = Sessions(roles, clock)
@@ -64,7 +66,7 @@ class CodePipeline:
             log=log,
             calls=calls,
             sessions=sessions,
-            providers=providers(repositories, bound),
+            providers=providers(repositories, bound, permit),
             ended=self.pipelines.loop.wake,
         )
         self.sources = SourceLoop(

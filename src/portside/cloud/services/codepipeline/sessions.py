@@ -29,7 +29,7 @@ class Sessions:
         """A caller with the permissions of `role`; raises AwsError if the role cannot be taken on."""
         known = self._known.get((role, name))
         if known is None or known.expires - SPARE_SECONDS < self._clock.now():
-            known = await self._roles.assume(role, name, SERVICE, self.account(pipeline))
+            known = await self._roles.assume(role, name, SERVICE, self.account(pipeline), source=pipeline.arn)
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[role, name] = known

@@ -122,7 +122,8 @@ class CloudFormation:
         params: Params = {"StackName": stack["StackId"]}
         reason = ""
         while True:
-            answer = await job.call("cloudformation", "DescribeStackEvents", params)
+            # On AWS no permission is needed for this.
+            answer = await job.calls("cloudformation", "DescribeStackEvents", params, job.account)
             for event in answer.get("StackEvents") or ():
                 if token and event.get("ClientRequestToken") != token:
                     continue
@@ -225,7 +226,8 @@ class CloudFormation:
         """Whether the change set was executed by us, before a crash."""
         if stack["StackStatus"] == "REVIEW_IN_PROGRESS":
             return False
-        answer = await job.call("cloudformation", "DescribeStackEvents", {"StackName": stack["StackId"]})
+        params: Params = {"StackName": stack["StackId"]}
+        answer = await job.calls("cloudformation", "DescribeStackEvents", params, job.account)
         return any(each.get("ClientRequestToken") == token for each in answer.get("StackEvents") or ())
 
     async def _stack(self, job: Job, name: str) -> Params | None:

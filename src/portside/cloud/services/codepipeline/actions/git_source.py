@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from portside.cloud.machine.repositories import Bound, Commit, Repositories, RepositoryError
 from portside.cloud.protocol.errors import AwsError
@@ -33,8 +34,15 @@ def repository_of(action: Action) -> tuple[str, str]:
             return given["RepositoryName"], given["BranchName"]
 
 
+class Permit(Protocol):
+    """Whether a session may do what is no call. Raises AwsError."""
+
+    async def __call__(self, access_key: str, action: str, resource: str, region: str) -> None: ...
+
+
 class GitSource:
-    def __init__(self, repositories: Repositories, bound: Bound) -> None:
+    def __init__(self, repositories: Repositories, bound: Bound, permit: Permit | None = None) -> None:
+        self._permit = permit
         self._repositories = repositories
         self._bound = bound
 
@@ -67,8 +75,8 @@ class GitSource:
                 return given["RepositoryName"], given["BranchName"]
 
     async def _connection(self, job: Job) -> None:
-        """The connection has to be there. What the role needs on AWS is UseConnection, which is no call, so this
-        one is the account's."""
+        """The connection has to be there, and the role has to be allowed to use it. Using one is no call; looking
+        it up, which on AWS needs no permission, is the account's."""
         arn = job.configuration["ConnectionArn"]
         service = arn.split(":")[2] if arn.count(":") >= 5 else "codeconnections"
         if service not in ("codeconnections", "codestar-connections"):
@@ -78,6 +86,17 @@ class GitSource:
         except AwsError as error:
             raise ActionFailure(
                 f"The connection {arn} of {job.where} cannot be used: {error.message}", "ConfigurationError"
+            ) from error
+
+        if self._permit is None:
+            return
+        try:
+            await self._permit(job.caller.access_key, f"{service}:UseConnection", arn, job.caller.region)
+        except AwsError as error:
+            raise ActionFailure(
+                f"Unable to use Connection: {arn}. The provided role does not have sufficient permissions. "
+                f"{error.message}",
+                "PermissionError",
             ) from error
 
     async def _read(self, job: Job, name: str, branch: str, path: str) -> Outcome:

@@ -8,7 +8,7 @@ from portside.cloud.services.codepipeline.actions.approval import Manual
 from portside.cloud.services.codepipeline.actions.cloudformation import CloudFormation
 from portside.cloud.services.codepipeline.actions.codebuild import CodeBuild
 from portside.cloud.services.codepipeline.actions.ecs import Ecs
-from portside.cloud.services.codepipeline.actions.git_source import GitSource
+from portside.cloud.services.codepipeline.actions.git_source import GitSource, Permit
 from portside.cloud.services.codepipeline.actions.job import Provider
 from portside.cloud.services.codepipeline.actions.s3_deploy import S3Deploy
 from portside.cloud.services.codepipeline.actions.stored_source import EcrSource, S3Source
@@ -16,8 +16,10 @@ from portside.cloud.services.codepipeline.actions.stored_source import EcrSource
 _GIT = frozenset({"CodeStarSourceConnection", "GitHub", "CodeCommit"})
 
 
-def providers(repositories: Repositories, bound: Bound) -> dict[tuple[str, str, str], Provider]:
-    git = GitSource(repositories, bound)
+def providers(
+    repositories: Repositories, bound: Bound, permit: Permit | None = None
+) -> dict[tuple[str, str, str], Provider]:
+    git = GitSource(repositories, bound, permit)
     others: dict[tuple[str, str], Provider] = {
         ("Source", "S3"): S3Source(),
         ("Source", "ECR"): EcrSource(),
