@@ -85,8 +85,10 @@ class SourceLoop:
             if action.provider != "CodeCommit" or triggers.detects(action):
                 continue
             if action.configuration["RepositoryName"].lower() == push.repository.lower():
-                note = json.dumps([push.ref, push.commit])
-                rows.save_cursor(tx, pipeline.region, pipeline.name, f"push/{action.name}", note)
+                source = f"push/{action.name}"
+                left = json.loads(rows.cursor(tx, pipeline.region, pipeline.name, source) or "[]")
+                note = json.dumps([*left, [push.ref, push.commit]])
+                rows.save_cursor(tx, pipeline.region, pipeline.name, source, note)
                 tx.after_commit(lambda key=pipeline.key: self.loop.wake(key))  # type: ignore[misc]
 
     def _start(
@@ -117,7 +119,7 @@ class SourceLoop:
                     await self._image(pipeline, action)
                     again.append(IMAGES_EVERY)
                 elif action.provider in GIT:
-                    await self._left_push(pipeline, action)
+                    await self._left_pushes(pipeline, action)
             except AwsError as error:
                 if error.code == "NotImplemented":
                     raise
@@ -167,22 +169,26 @@ class SourceLoop:
         else:
             self._begin(pipeline, action, digest, start)
 
-    async def _left_push(self, pipeline: Pipeline, action: Action) -> None:
+    async def _left_pushes(self, pipeline: Pipeline, action: Action) -> None:
         source = f"push/{action.name}"
         left = rows.cursor(self._db, pipeline.region, pipeline.name, source)
-        if not left:
+        if not left or left == "[]":
             return
-        ref, commit = json.loads(left)
         name = action.configuration["RepositoryName"]
         arn = f"arn:aws:codecommit:{pipeline.region}:{pipeline.account}:{name}"
-        found = [triggers.commit_event(arn, ref, commit, name, new=new) for new in (False, True)]
-        start = await self._by_rule(pipeline, action, found)
+        starts = []
+        for ref, commit in json.loads(left):
+            found = [triggers.commit_event(arn, ref, commit, name, new=new) for new in (False, True)]
+            start = await self._by_rule(pipeline, action, found)
+            if start is not None:
+                starts.append((start, Override("COMMIT_ID", commit, ref)))
         with self._db.write() as tx:
             if rows.cursor(tx, pipeline.region, pipeline.name, source) != left:
+                # More has come meanwhile, and wakes this loop.
                 return
             rows.save_cursor(tx, pipeline.region, pipeline.name, source, "")
-            if start is not None:
-                self._start(tx, pipeline, start, {action.name: Override("COMMIT_ID", commit, ref)})
+            for start, override in starts:
+                self._start(tx, pipeline, start, {action.name: override})
 
     def _changed(self, pipeline: Pipeline, action: Action, revision: str) -> bool:
         """Whether there is something new; what is there when a pipeline is new is not."""
