@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from cfn_world import FakeServices
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.models import model
@@ -182,6 +183,29 @@ class Cloud:
         return [params for s, o, params, _ in self.made if (s, o) == (service, operation)]
 
 
+class Killed(BaseException):
+    """Not an Exception: nothing in the cloud may handle it."""
+
+
+class MortalDatabase(Database):
+    """Dies before its nth write, and does not write any more after that."""
+
+    def __init__(self, path: Path, die_at: int) -> None:
+        self.left = -1
+        self.dead = False
+        super().__init__(path)
+        self.left = die_at
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        self.left -= 1
+        if self.left == 0 or self.dead:
+            self.dead = True
+            raise Killed
+        with super().write() as tx:
+            yield tx
+
+
 class World:
     """`async with World(path).running() as world`; may be run again, as after a restart."""
 
@@ -195,10 +219,12 @@ class World:
         self.calls = Cloud(self.clock)
         self.calls.fakes += [self.buckets, self.builds]
         self.pipelines: CodePipeline
+        self.database: MortalDatabase
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[World]:
-        database = Database(self.path)
+    async def running(self, die_at: int = 0) -> AsyncIterator[World]:
+        """`die_at`: the write before which the process dies, whatever it has done in the world by then."""
+        database = MortalDatabase(self.path, die_at)
         shared: dict[str, Any] = {"database": database, "clock": self.clock, "log": quiet_log()}
         bindings = Bindings(**shared, repositories=self.repositories)
         self.bindings = bindings
@@ -229,6 +255,12 @@ class World:
         finally:
             self.buckets.changed = []
             database.close()
+            if database.dead:
+                gc.collect()
+
+    @property
+    def dead(self) -> bool:
+        return self.database.dead
 
     # Calls
 
