@@ -8,6 +8,8 @@ import json
 import time
 import zipfile
 
+from codepipeline_cloud import cloud
+
 ROLE_ACTIONS = ("s3:*", "cloudformation:*", "iam:PassRole", "codeconnections:UseConnection", "sns:Publish")
 
 TEMPLATE = json.dumps(
@@ -372,3 +374,23 @@ async def test_webhooks_are_stored_and_let_commits_start_the_pipeline(running):
     assert listed["arn"] == "arn:aws:codepipeline:us-east-1:000000000000:webhook:hook"
     await running.do("codepipeline", "delete_webhook", name="hook")
     assert (await running.do("codepipeline", "list_webhooks"))["webhooks"] == []
+
+
+async def test_commits_made_while_the_cloud_is_down_start_the_pipeline_when_it_is_back(place):
+    fetch = source("CodeCommit", RepositoryName="shop", BranchName="main")
+    async with cloud(place) as running:
+        await running.commit({"index.html": b"1"})
+        bucket = await running.bucket("artifacts")
+        role = await running.role("pipeline", "codepipeline.amazonaws.com", "s3:*")
+        await running.page("PUT", "/shop", path=str(running.checkout))
+        await running.do("codepipeline", "create_pipeline", pipeline=declaration(role, bucket, fetch))
+        await running.execution("app", "Succeeded")
+        await running.commit({"index.html": b"2"})
+        await running.execution("app", "Succeeded", number=2)
+    await running.commit({"index.html": b"3"})
+    head = await running.commit({"index.html": b"4"})
+    async with cloud(place) as running:
+        third = await running.execution("app", "Succeeded", number=3)
+        assert third["sourceRevisions"][0]["revisionId"] == head
+        site = await running.do("s3", "get_object", Bucket="artifacts", Key="site/index.html")
+        assert site["Body"].read() == b"4"

@@ -53,7 +53,6 @@ class Bindings:
 
     async def __aenter__(self) -> Bindings:
         await self.watch.loop.__aenter__()
-        self.watch.wake()
         return self
 
     async def __aexit__(self, *reason: object) -> None:

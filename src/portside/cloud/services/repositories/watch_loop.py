@@ -62,7 +62,7 @@ class WatchLoop:
 
     async def turn(self, key: str) -> TurnResult:
         binding = records.binding(self._db, key)
-        if binding is None:
+        if binding is None or not self._listeners:
             return Done()
         if not any(key in {name.lower() for name in wanted()} for wanted in self._wanted):
             if binding.watched:
