@@ -366,7 +366,7 @@ async def test_webhooks_are_stored_and_let_commits_start_the_pipeline(running):
     answer = await running.do("codepipeline", "put_webhook", webhook=webhook)
     assert answer["webhook"]["definition"]["authenticationConfiguration"] == {"SecretToken": "****"}
     code, text = await running.refused("codepipeline", "register_webhook_with_third_party", webhookName="hook")
-    assert code == "ValidationException" and "portside connect" in text
+    assert code == "NotImplemented" and "RegisterWebhookWithThirdParty" in text
     await running.commit({"index.html": b"2"})
     second = await running.execution("app", "Succeeded", number=2)
     assert second["trigger"] == {"triggerType": "Webhook", "triggerDetail": "hook"}

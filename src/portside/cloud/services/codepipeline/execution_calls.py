@@ -278,14 +278,6 @@ class ExecutionCalls(Operations):
             raise AwsError("ApprovalAlreadyCompletedException", "The approval action has already been completed.")
         return found
 
-    @operation("PutActionRevision")
-    def put_action_revision(self, caller: Caller, params: Params) -> Params:
-        raise AwsError(
-            "ValidationException",
-            "portside's local cloud does not offer PutActionRevision: it is for custom source actions. "
-            "StartPipelineExecution starts a pipeline with given revisions.",
-        )
-
 
 def _variables(structure: Structure, params: Params) -> dict[str, str]:
     given = {each["name"]: each["value"] for each in params.get("variables") or ()}

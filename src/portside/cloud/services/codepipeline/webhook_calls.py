@@ -1,7 +1,7 @@
 """Webhooks: stored and readable, so that templates with one can be made.
 
 Nothing outside reaches this machine, so none is ever called: pipelines start by what is seen in the checkout
-that is bound to the repository. Registering one with GitHub is refused where it could not be true.
+that is bound to the repository. Registering one with GitHub is not offered.
 """
 
 from __future__ import annotations
@@ -50,21 +50,6 @@ class WebhookCalls(Operations):
     def delete_webhook(self, caller: Caller, params: Params) -> Params:
         with self._db.write() as tx:
             rows.delete_webhook(tx, caller.region, params["name"])
-        return {}
-
-    @operation("RegisterWebhookWithThirdParty")
-    def register_webhook_with_third_party(self, caller: Caller, params: Params) -> Params:
-        raise AwsError(
-            "ValidationException",
-            "portside's local cloud cannot register a webhook with GitHub, which does not reach this machine. "
-            "Pipelines start by commits on the checkout: portside connect OWNER/REPO PATH",
-        )
-
-    @operation("DeregisterWebhookWithThirdParty")
-    def deregister_webhook_with_third_party(self, caller: Caller, params: Params) -> Params:
-        name = params.get("webhookName")
-        if name and not any(each.name == name for each in rows.webhooks(self._db, caller.region)):
-            raise AwsError("WebhookNotFoundException", f"There is no webhook {name}.")
         return {}
 
 
