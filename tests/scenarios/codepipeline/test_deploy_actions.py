@@ -325,6 +325,18 @@ async def test_a_project_that_does_not_exist_fails_the_build(ready):
     assert error["code"] == "ConfigurationError" and "Project cannot be found" in error["message"]
 
 
+async def test_an_artifact_that_the_build_did_not_write_is_named_by_the_action_that_needs_it(world):
+    await world.bind()
+    world.commit({"service.template": template()})
+    await world.create(with_deploy())
+    await world.patient(lambda: bool(world.builds.running()))
+    world.builds.succeed(world.builds.running()[0], writes=False)
+    await world.settle("Failed")
+    assert (await world.action("Build", "Build"))["status"] == "Succeeded"
+    message = (await failure(world, "Staging", "Deploy"))["message"]
+    assert "Input artifact BuildOutput of action Deploy in stage Staging does not exist" in message
+
+
 # ECS
 
 

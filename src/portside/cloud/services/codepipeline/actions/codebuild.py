@@ -43,7 +43,20 @@ class CodeBuild:
             str(each["name"]): str(each.get("value") or "")
             for each in build.get("exportedEnvironmentVariables") or ()
         }
-        return Succeeded(variables=exported, artifacts=_outputs(job))
+        return Succeeded(variables=exported, artifacts=await self._written(job))
+
+    async def _written(self, job: Job) -> tuple[Artifact, ...]:
+        """The output artifacts that are there: a build specification may declare fewer than the action."""
+        found = []
+        for each in _outputs(job):
+            try:
+                await job.calls("s3", "HeadObject", {"Bucket": each.bucket, "Key": each.key}, job.account)
+            except AwsError as error:
+                if error.status not in (403, 404):
+                    raise
+            else:
+                found.append(each)
+        return tuple(found)
 
     async def _start(self, job: Job) -> Outcome:
         project = job.configuration["ProjectName"]

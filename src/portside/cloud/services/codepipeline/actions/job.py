@@ -90,7 +90,7 @@ class Job:
             if each.name == name:
                 return each
         raise ActionFailure(
-            f"Input artifact {name} of {self.where} does not exist: the action that makes it did not run.",
+            f"Input artifact {name} of {self.where} does not exist: the action that makes it has written none.",
             "ConfigurationError",
         )
 
