@@ -29,6 +29,7 @@ from portside.cloud.kernel.log import configure
 from portside.cloud.kernel.loop import After, Loop, TurnResult
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
+from portside.cloud.machine.git import GitRepositories
 from portside.cloud.process import Running
 from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.ancillary import Ancillary
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
+    from portside.cloud.services.repositories.service import Bindings
 
 MIGRATIONS = (
     "CREATE TABLE cloud (id TEXT NOT NULL);",
@@ -75,6 +77,9 @@ class Cloud:
             "elbv2": self._make_elbv2,
             "ecs": self._make_ecs,
             "cloudformation": self._make_cloudformation,
+            "codepipeline": self._make_codepipeline,
+            "codeconnections": self._make_codeconnections,
+            "codestar-connections": self._make_codestar_connections,
         }
         sessions = Sessions(database=self.database, ids=self.ids, clock=self.clock)
         reader = RoleReader(self.ancillary, settings.account)
@@ -87,7 +92,7 @@ class Cloud:
             self.dispatcher,
             self.ancillary,
             self._registry,
-            {"/_portside/health": self._health},
+            {"/_portside/health": self._health, "/_portside/repositories": self._repositories},
             account=settings.account,
             region=settings.region,
             ids=self.ids,
@@ -95,11 +100,14 @@ class Cloud:
             session=sessions.caller,
         )
         self.server = Server(self.gateway, settings.address, settings.port)
+        self.checkouts = GitRepositories()
         self._started_at = self.clock.now()
         self._bridge = ""
         self._parts = AsyncExitStack()
         self._resuming: asyncio.Task[None] | None = None
         self._ecr: Ecr | None = None
+        self._bindings: Bindings | None = None
+        self._binding = asyncio.Lock()
         self._engine: Engine | None = None
         self._elb: Elb | None = None
         self._ecs: Ecs | None = None
@@ -260,6 +268,50 @@ class Cloud:
         await self._parts.enter_async_context(api.loop)
         return api.service()
 
+    async def _bound(self) -> Bindings:
+        """Which checkouts stand for which repositories; made when first needed."""
+        async with self._binding:
+            if self._bindings is None:
+                await asyncio.to_thread(importlib.import_module, "portside.cloud.services.repositories.service")
+                from portside.cloud.services.repositories.service import Bindings
+
+                made = Bindings(
+                    database=self.database, clock=self.clock, log=self.log, repositories=self.checkouts
+                )
+                self._bindings = await self._parts.enter_async_context(made)
+            return self._bindings
+
+    async def _make_codepipeline(self) -> Service:
+        bound = await self._bound()
+        await self._load("codepipeline", "codepipeline.service")
+        from portside.cloud.services.codepipeline.service import CodePipeline
+
+        pipelines = CodePipeline(
+            calls=self.dispatcher,
+            roles=self.access,
+            permit=self.access.permit,
+            repositories=self.checkouts,
+            bound=bound.path,
+            watch=bound.watch,
+            **self._shared,
+        )
+        self.ancillary.subscribe("s3", pipelines.sources.wake)
+        await self._parts.enter_async_context(pipelines)
+        return pipelines.service()
+
+    async def _make_codeconnections(self) -> Service:
+        return await self._connections("codeconnections")
+
+    async def _make_codestar_connections(self) -> Service:
+        return await self._connections("codestar-connections")
+
+    async def _connections(self, name: str) -> Service:
+        bound = await self._bound()
+        await self._load(name, "codeconnections.api")
+        from portside.cloud.services.codeconnections.api import ConnectionsApi
+
+        return ConnectionsApi(name=name, any_bound=lambda: bound.any, **self._shared).service()
+
     # The rest of the front
 
     def _identify(self) -> str:
@@ -293,6 +345,9 @@ class Cloud:
         await self.dispatcher.service("ecr")
         assert self._ecr is not None
         await self._ecr.registry(connection, receive, send)
+
+    async def _repositories(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await (await self._bound()).page(connection, receive, send)
 
     async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()
