@@ -33,7 +33,6 @@ check: .venv/dev
 # The expected templates of the examples, written anew. Look at the difference before committing it.
 golden: .venv/dev
 	$(BIN)/portside synth examples/helloworld -o examples/helloworld/templates
-	$(BIN)/portside synth examples/helloworld --env production -o examples/helloworld/templates
 
 # docs/reference, generated from the code. A test proves that it is current.
 reference: .venv/dev

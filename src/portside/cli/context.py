@@ -62,12 +62,12 @@ class Work:
     running: Running | None
 
 
-def open_app(directory: Path, environment: str) -> App:
+def open_app(directory: Path, environment: str | None) -> App:
     from portside.blueprint.app import App
     from portside.blueprint.settings import load
 
     app = App(load(directory))
-    if environment not in app.settings.environments:
+    if environment is not None and environment not in app.settings.environments:
         known = ", ".join(sorted(app.settings.environments))
         raise DeployError(
             f"{app.name} has no environment {environment}",

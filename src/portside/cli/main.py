@@ -73,7 +73,10 @@ def init(
 @app.command()
 def synth(
     directory: AppArgument = HERE,
-    env: EnvOption = "staging",
+    env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--env", metavar="NAME", help="Only this environment; default: all."),
+    ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--output", metavar="DIR", help="Write one file per stack into DIR."),
