@@ -88,6 +88,18 @@ def open_work(terminal: Terminal, directory: Path, environment: str, target: str
     return Work(directory, app, environment, Aws(local_target(running)), running)
 
 
+def open_delivery(terminal: Terminal, directory: Path, target: str) -> Work:
+    """For the commands about an app's pipeline, which belongs to no environment."""
+    app = open_app(directory, None)
+    if app.settings.pipeline is None:
+        raise DeployError(
+            f"{app.name} has no pipeline",
+            "portside.toml has no table [pipeline]",
+            'Add [pipeline] with repository = "OWNER/REPO", and run `portside up`.',
+        )
+    return open_work(terminal, directory, next(iter(app.settings.environments)), target, start=False)
+
+
 def running_cloud(terminal: Terminal, *, start: bool) -> Running:
     home = place()
     running = process.find(home)
