@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from shutil import get_terminal_size
@@ -33,6 +34,11 @@ def _now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - "since when", for a person
 
 
+def _width() -> int:
+    """Nothing is cut or wrapped for what reads a pipe."""
+    return get_terminal_size().columns if sys.stdout.isatty() else 1_000_000
+
+
 def status(terminal: Terminal, work: Work, watch: bool, as_json: bool) -> bool:
     """False if the newest execution failed or was stopped."""
     declared = _declared(work)
@@ -43,7 +49,7 @@ def status(terminal: Terminal, work: Work, watch: bool, as_json: bool) -> bool:
     if as_json:
         terminal.json(_json(found, why))
     else:
-        for line in words.text(found, why, _now(), get_terminal_size().columns):
+        for line in words.text(found, why, _now(), _width()):
             terminal.data(line)
     return not found.failed
 
@@ -173,7 +179,7 @@ def history(terminal: Terminal, work: Work, most: int, as_json: bool) -> None:
         return
     if not found:
         terminal.say("No execution yet.")
-    width = get_terminal_size().columns
+    width = _width()
     for each in found:
         began = each.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if each.started else ""
         end = each.updated if each.updated and not each.live else _now()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 from typing import Any
 
 from portside.deploy.explain import Why
@@ -134,16 +135,20 @@ def span(seconds: float) -> str:
 
 
 def text(picture: Picture, why: tuple[Why, ...], now: datetime, width: int) -> list[str]:
-    """The whole picture. Notes are cut at the width, reasons and logs are not."""
+    """The whole picture. Notes that do not fit are wrapped; reasons and logs stay as they are."""
     found = rows(picture, now)
     columns = [max((len(getattr(row, name)) for row in found), default=0) for name in ("stage", "action", "state")]
     lines = [*heading(picture, now), ""]
     for row in found:
         line = (
             f"{row.stage:<{columns[0]}}  {row.action:<{columns[1]}}  {row.state:<{columns[2]}}  "
-            f"{row.seconds:>7}  {row.commit:<8}  {row.note}"
+            f"{row.seconds:>7}  {row.commit:<8}"
         ).rstrip()
-        lines.append(line if len(line) <= width else f"{line[: width - 1]}…")
+        if row.note and len(line) + len(row.note) + 2 > width:
+            indent = " " * (columns[0] + 2)
+            lines += [line, *wrap(row.note, width, initial_indent=indent, subsequent_indent=indent)]
+        else:
+            lines.append(f"{line}  {row.note}".rstrip())
     lines += reasons(why)
     lines += hints(picture)
     return lines

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from tests.unit.deploy.delivery_answers import (
+
+from delivery_answers import (
     DECLARED,
     EXECUTIONS,
     NEW,
@@ -19,11 +18,9 @@ from tests.unit.deploy.delivery_answers import (
     execution,
     paginator,
     refused,
-    run,
     stage,
-    template,
+    world,
 )
-
 from portside.deploy import pipeline, preview
 from portside.deploy.errors import DeployError, NotAccepted
 from portside.deploy.pipeline import Commit
@@ -173,48 +170,6 @@ def test_the_message_of_a_revision(given, message):
 
 
 # What approving would change
-
-
-SOURCE_RUN = run(
-    "Source",
-    "Source",
-    "Source",
-    "GitHub",
-    output={"outputArtifacts": [{"name": "App", "s3location": {"bucket": "artifacts", "key": "k"}}]},
-)
-BUILD_RUN = run("Build", "Build", "Build", "CodeBuild", output={"outputVariables": {"TAG": NEW}})
-DIGESTS = {OLD: "sha256:old", NEW: "sha256:new"}
-
-
-def world(present=OLD, content=None, memory=128, executions=EXECUTIONS, digests=DIGESTS):
-    content = archive(**{"templates/p.template": template(256)}) if content is None else content
-
-    def describe_stacks(StackName):  # noqa: N803
-        if not present:
-            raise refused("ValidationError", f"Stack with id {StackName} does not exist")
-        tag = {"ParameterKey": "Tag", "ParameterValue": present}
-        return {"Stacks": [{"StackName": STACK, "StackStatus": "UPDATE_COMPLETE", "Parameters": [tag]}]}
-
-    def describe_images(repositoryName, imageIds):  # noqa: N803
-        tag = imageIds[0]["imageTag"]
-        if tag not in digests:
-            raise refused("ImageNotFoundException")
-        return {"imageDetails": [{"imageDigest": digests[tag]}]}
-
-    return Answers(
-        codepipeline=codepipeline(WAITING, executions, [BUILD_RUN, SOURCE_RUN]),
-        cloudformation={
-            "describe_stacks": describe_stacks,
-            "get_template": lambda StackName: {"TemplateBody": {"Resources": {"Task": {"Memory": memory}}}},  # noqa: N803
-        },
-        ecr={"describe_images": describe_images},
-        s3={
-            "get_object": lambda Bucket, Key: {  # noqa: N803
-                "ContentLength": len(content),
-                "Body": io.BytesIO(content),
-            }
-        },
-    )
 
 
 def shown(aws, log=None):
