@@ -21,13 +21,14 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Caller
 from portside.cloud.services.ecr.api import EcrApi
 from portside.cloud.services.ecr.images import Images
+from portside.cloud.services.ecr.registry import Permit
 from portside.cloud.services.ecr.service import Ecr
 from portside.testing.server import ACCOUNT, REGION, quiet_log, serve
 
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
 
 
-def make_ecr(directory: Path, clock: Clock | None = None) -> Ecr:
+def make_ecr(directory: Path, clock: Clock | None = None, permit: Permit | None = None) -> Ecr:
     directory.mkdir(exist_ok=True)
     return Ecr(
         database=Database(directory / "state.db"),
@@ -37,6 +38,7 @@ def make_ecr(directory: Path, clock: Clock | None = None) -> Ecr:
         log=quiet_log(),
         account=ACCOUNT,
         region=REGION,
+        permit=permit,
     )
 
 
@@ -50,23 +52,25 @@ class EcrCloud:
     def host(self) -> str:
         return self.url.removeprefix("http://")
 
-    def password(self) -> str:
-        answer = self.api.get_authorization_token(CALLER, {})
+    def password(self, caller: Caller = CALLER) -> str:
+        answer = self.api.get_authorization_token(caller, {})
         token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
         return token.removeprefix("AWS:")
 
     def create(self, name: str, **more: object) -> None:
         self.api.create_repository(CALLER, {"repositoryName": name, **more})
 
-    def session(self) -> aiohttp.ClientSession:
+    def session(self, caller: Caller = CALLER) -> aiohttp.ClientSession:
         """An HTTP client that is logged in."""
-        login = base64.b64encode(f"AWS:{self.password()}".encode()).decode()
+        login = base64.b64encode(f"AWS:{self.password(caller)}".encode()).decode()
         return aiohttp.ClientSession(self.url, headers={"authorization": f"Basic {login}"})
 
 
 @asynccontextmanager
-async def ecr_cloud(directory: Path, clock: Clock | None = None) -> AsyncIterator[EcrCloud]:
-    async with make_ecr(directory, clock) as ecr, serve([ecr.service()], registry=ecr.registry) as url:
+async def ecr_cloud(
+    directory: Path, clock: Clock | None = None, permit: Permit | None = None
+) -> AsyncIterator[EcrCloud]:
+    async with make_ecr(directory, clock, permit) as ecr, serve([ecr.service()], registry=ecr.registry) as url:
         yield EcrCloud(ecr.api, ecr.images, url)
 
 

@@ -5,14 +5,17 @@ For each operation of the cloud's own services, hypothesis draws requests and an
 
 import datetime
 import math
+from urllib.parse import urlencode
 
 import pytest
 from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portside.cloud.protocol import parse, serialise
-from portside.cloud.protocol.client import _Insensitive, build
+from portside.cloud.protocol.client import _Insensitive
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.models import model
 
 SERVICES = {
@@ -22,8 +25,28 @@ SERVICES = {
     "cloudformation": ["CreateStack", "DescribeStacks", "DescribeStackEvents", "CreateChangeSet", "ListExports"],
     "elbv2": ["CreateTargetGroup", "RegisterTargets", "DescribeTargetHealth", "CreateRule", "DescribeListeners"],
     "sts": ["GetCallerIdentity", "AssumeRole"],
+    "codebuild": ["CreateProject", "StartBuild", "BatchGetBuilds", "BatchGetProjects"],
+    "codepipeline": ["CreatePipeline", "GetPipelineState", "ListActionExecutions", "PutApprovalResult"],
+    "codeconnections": ["CreateConnection", "ListConnections"],
 }
-OPERATIONS = [(service, name) for service, names in SERVICES.items() for name in names]
+CBOR = "smithy-rpc-v2-cbor"
+PARSERS = {
+    "json": parse.parse_json,
+    CBOR: parse.parse_cbor,
+    "query": lambda described, body: parse.parse_query(described, parse.form(body, "")),
+}
+MAKERS = {
+    "json": serialise.json_response,
+    CBOR: serialise.cbor_response,
+    "query": serialise.query_response,
+}
+# Every protocol that a client may choose for the service.
+OPERATIONS = [
+    (service, name, protocol)
+    for service, names in SERVICES.items()
+    for name in names
+    for protocol in model(service).metadata["protocols"]
+]
 
 # XML 1.0 has no control characters, and botocore's own client cannot send lone surrogates.
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cs", "Cc")), max_size=12)
@@ -93,32 +116,32 @@ def operation(service, name):
     return model(service).operation_model(name)
 
 
-@pytest.mark.parametrize(("service", "name"), OPERATIONS)
+@pytest.mark.parametrize(("service", "name", "protocol"), OPERATIONS)
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 @given(data=st.data())
-def test_requests_of_botocore_are_parsed_back(service, name, data):
+def test_requests_of_botocore_are_parsed_back(service, name, protocol, data):
     described = operation(service, name)
     if described.input_shape is None:
         pytest.skip("no input")
     params = pruned(described.input_shape, data.draw(values(described.input_shape)))
-    request = build(service, name, sent(described.input_shape, params))
-    if described.service_model.metadata["protocol"] == "json":
-        found = parse.parse_json(described, request.body)
-    else:
-        found = pruned(described.input_shape, parse.parse_query(described, parse.form(request.body, "")))
+    made = create_serializer(protocol, include_validation=False).serialize_to_request(
+        sent(described.input_shape, params), described
+    )
+    body = urlencode(made["body"], doseq=True).encode() if isinstance(made["body"], dict) else made["body"]
+    found = PARSERS[protocol](described, body)
+    if protocol == "query":
+        found = pruned(described.input_shape, found)
     assert found == params
 
 
-@pytest.mark.parametrize(("service", "name"), OPERATIONS)
+@pytest.mark.parametrize(("service", "name", "protocol"), OPERATIONS)
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 @given(data=st.data())
-def test_answers_are_understood_by_botocore(service, name, data):
+def test_answers_are_understood_by_botocore(service, name, protocol, data):
     described = operation(service, name)
     answer = data.draw(values(described.output_shape)) if described.output_shape is not None else {}
-    json_like = described.service_model.metadata["protocol"] == "json"
-    make = serialise.json_response if json_like else serialise.query_response
-    response = make(described, answer, "request-1")
-    parsed = create_parser(described.service_model.metadata["protocol"]).parse(
+    response = MAKERS[protocol](described, answer, "request-1")
+    parsed = create_parser(protocol).parse(
         {"status_code": response.status, "headers": _Insensitive(response.headers), "body": response.body},
         described.output_shape,
     )
@@ -149,10 +172,17 @@ def normal(shape, value):
     return value
 
 
+@given(st.binary(max_size=40))
+def test_whatever_is_no_cbor_document_is_refused_in_aws_s_words(body):
+    described = operation("codebuild", "StartBuild")
+    try:
+        parse.parse_cbor(described, body)
+    except AwsError as error:
+        assert error.code == "SerializationException"
+
+
 @given(st.text(max_size=40))
 def test_any_text_survives_an_xml_error(text):
-    from portside.cloud.protocol.errors import AwsError
-
     response = serialise.query_error(AwsError("ValidationError", text), "request-1")
     parsed = create_parser("query").parse({"status_code": 400, "headers": {}, "body": response.body}, None)
     assert parsed["Error"]["Code"] == "ValidationError"

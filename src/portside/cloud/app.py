@@ -33,6 +33,9 @@ from portside.cloud.process import Running
 from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.ancillary import Ancillary
 from portside.cloud.services.calls import Service
+from portside.cloud.services.iam.access import Access
+from portside.cloud.services.iam.roles import RoleReader
+from portside.cloud.services.iam.sessions import Sessions
 from portside.cloud.services.sts.api import StsApi
 from portside.cloud.settings import CloudSettings, Home
 
@@ -73,7 +76,13 @@ class Cloud:
             "ecs": self._make_ecs,
             "cloudformation": self._make_cloudformation,
         }
-        self.dispatcher = Dispatcher(self.ancillary, [StsApi().service()], self._makers)
+        sessions = Sessions(database=self.database, ids=self.ids, clock=self.clock)
+        reader = RoleReader(self.ancillary, settings.account)
+        self.ancillary.subscribe("iam", reader.forget)
+        self.access = Access(reader=reader, sessions=sessions, clock=self.clock, account=settings.account)
+        self.dispatcher = Dispatcher(
+            self.ancillary, [StsApi(self.access).service()], self._makers, self.access.check
+        )
         self.gateway = Gateway(
             self.dispatcher,
             self.ancillary,
@@ -83,6 +92,7 @@ class Cloud:
             region=settings.region,
             ids=self.ids,
             log=self.log,
+            session=sessions.caller,
         )
         self.server = Server(self.gateway, settings.address, settings.port)
         self._started_at = self.clock.now()
@@ -175,6 +185,7 @@ class Cloud:
             directory=self.home.state / "blobs",
             account=self.settings.account,
             region=self.settings.region,
+            permit=self.access.permit,
             **self._shared,
         )
         await self._parts.enter_async_context(self._ecr)
@@ -245,7 +256,7 @@ class Cloud:
         await self._load("cloudformation", "cloudformation.api")
         from portside.cloud.services.cloudformation.api import CloudFormationApi
 
-        api = CloudFormationApi(calls=self.dispatcher, **self._shared)
+        api = CloudFormationApi(calls=self.dispatcher, roles=self.access, **self._shared)
         await self._parts.enter_async_context(api.loop)
         return api.service()
 

@@ -6,11 +6,13 @@ import asyncio
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 
 from ecr_cloud import CALLER, DOCKER_MANIFEST, digest, ecr_cloud, push, sample, upload
+from portside.cloud.protocol.errors import AwsError
 from portside.testing.clock import VirtualClock
 
 REPO = "team/app"
@@ -42,6 +44,38 @@ async def test_a_password_expires(tmp_path: Path) -> None:
         async with http.get("/v2/") as answer:
             assert answer.status == 403
             assert "Your authorization token has expired. Reauthenticate and try again." in await answer.text()
+
+
+async def test_a_login_of_a_role_may_do_what_the_role_may(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, str, str]] = []
+    refused: set[str] = set()
+
+    async def permit(key: str, action: str, resource: str, region: str) -> None:
+        asked.append((key, action, resource, region))
+        if action in refused:
+            raise AwsError("AccessDeniedException", f"not authorized to perform: {action}")
+
+    role = replace(CALLER, access_key="ASIAROLE", role="arn:aws:iam::000000000000:role/r")
+    async with ecr_cloud(tmp_path, permit=permit) as cloud:
+        cloud.create(REPO)
+        async with cloud.session() as http:
+            await push(http, REPO, "v1", sample(b"one"))
+        assert asked == []
+        async with cloud.session(role) as http:
+            await push(http, REPO, "v2", sample(b"two"))
+            arn = f"arn:aws:ecr:us-east-1:000000000000:repository/{REPO}"
+            assert {(key, resource, region) for key, _, resource, region in asked} == {
+                ("ASIAROLE", arn, "us-east-1")
+            }
+            actions = {action for _, action, _, _ in asked}
+            assert {"ecr:InitiateLayerUpload", "ecr:PutImage"} <= actions, actions
+            refused.add("ecr:BatchGetImage")
+            async with http.get(f"/v2/{REPO}/manifests/v2") as answer:
+                assert (answer.status, await code_of(answer)) == (403, "DENIED")
+                assert "not authorized to perform: ecr:BatchGetImage" in await answer.text()
+            refused.add("ecr:InitiateLayerUpload")
+            async with http.post(f"/v2/{REPO}/blobs/uploads/") as answer:
+                assert (answer.status, await code_of(answer)) == (403, "DENIED")
 
 
 async def test_a_wrong_digest_discards_the_upload(tmp_path: Path) -> None:

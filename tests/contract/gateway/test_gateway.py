@@ -17,6 +17,16 @@ from portside.testing.server import serve
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-west-1"}
 
 
+class Nobody:
+    """For a gateway without roles."""
+
+    async def assume_for(self, caller, params):
+        raise AwsError("AccessDenied", "There are no roles here.", 403)
+
+    def user_id(self, caller):
+        raise AssertionError("only asked for sessions")
+
+
 class Ecs:
     @operation("ListClusters")
     def list_clusters(self, caller, params):
@@ -43,7 +53,7 @@ async def endpoint():
     services = [
         Service("ecs", operations_of(Ecs())),
         Service("cloudformation", operations_of(CloudFormation())),
-        StsApi().service(),
+        StsApi(Nobody()).service(),
     ]
     async with serve(services) as url:
         yield url

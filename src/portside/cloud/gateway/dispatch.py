@@ -19,15 +19,25 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 Maker = Callable[[], Awaitable[Service]]
+# Raises AwsError if a caller may not make a call: service, operation, parameters, caller.
+Check = Callable[[str, str, Params, Caller], Awaitable[None]]
 
 
 class Dispatcher:
-    """Implements `Calls`. `makers` are asked once each, for services that are not there from the beginning."""
+    """Implements `Calls`. `makers` are asked once each, for services that are not there from the beginning.
+
+    `check` decides about the calls of role sessions; the account's own are not asked about.
+    """
 
     def __init__(
-        self, ancillary: Calls, services: Iterable[Service] = (), makers: Mapping[str, Maker] | None = None
+        self,
+        ancillary: Calls,
+        services: Iterable[Service] = (),
+        makers: Mapping[str, Maker] | None = None,
+        check: Check | None = None,
     ) -> None:
         self._ancillary = ancillary
+        self._check = check
         self._services = {service.name: service for service in services}
         self._makers = dict(makers or {})
         self._making = {name: asyncio.Lock() for name in self._makers}
@@ -77,10 +87,16 @@ class Dispatcher:
         found = violations(operation.input_shape, params)
         if found:
             raise ours.invalid(found)
+        await self.authorize(service, operation.name, params, caller)
         result = handler(caller, params)
         return await result if inspect.isawaitable(result) else result
+
+    async def authorize(self, service: str, operation: str, params: Params, caller: Caller) -> None:
+        if caller.role and self._check is not None:
+            await self._check(service, operation, params, caller)
 
     async def __call__(self, service: str, operation: str, params: Params, caller: Caller) -> Params:
         if self.owns(service, operation):
             return await self.answer(service, self.operation(service, operation), params, caller)
+        await self.authorize(service, operation, params, caller)
         return await self._ancillary(service, operation, params, caller)

@@ -1,12 +1,14 @@
 """Which service and which operation a request is for.
 
 Pure. Looks at, in this order: the path of the container registry, the X-Amz-Target header (JSON services), the
-`Action` field (Query services), the service in the signature's credential scope, and the host name. What stays
-without an operation (S3, CBOR, REST) is for the ancillary services, which route by themselves.
+path of RPC v2 CBOR (`/service/PREFIX/operation/NAME`), the `Action` field (Query services), the service in the
+signature's credential scope, and the host name. What stays without an operation (S3, REST) is for the ancillary
+services, which route by themselves.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from portside.cloud.protocol.errors import AwsError
@@ -29,6 +31,8 @@ SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
 VERSIONS = {"2015-12-01": "elbv2", "2010-05-15": "cloudformation", "2011-06-15": "sts"}
 
 REGISTRY = "registry"
+CBOR = "rpc-v2-cbor"
+_RPC_PATH = re.compile(r"/service/([^/]+)/operation/([^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ def identify(
         if scope_service:
             return Target(SIGNING_NAMES.get(scope_service, scope_service), name)
         raise AwsError("UnknownOperationException", f"Unknown target '{target}'.")
+    if headers.get("smithy-protocol") == CBOR:
+        found = _RPC_PATH.fullmatch(path)
+        if found:
+            own = SIGNING_NAMES.get(scope_service or "", scope_service or "")
+            return Target(TARGETS.get(found[1], own), found[2])
     action = (fields or {}).get("Action", "")
     if scope_service:
         return Target(SIGNING_NAMES.get(scope_service, scope_service), action)

@@ -6,12 +6,12 @@ was asked; no traceback ever leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from portside.cloud.gateway.dispatch import Dispatcher
-from portside.cloud.gateway.identify import Target, identify
+from portside.cloud.gateway.identify import CBOR, Target, identify
 from portside.cloud.gateway.signature import Scope, scope
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
@@ -39,6 +39,10 @@ class Forwarder(Protocol):
     ) -> None: ...
 
 
+# Who holds an access key of a role's session: (access key, token, region, endpoint). None: the account itself.
+SessionCaller = Callable[[str, str, str, str], Caller | None]
+
+
 class Gateway:
     """The ASGI application of the cloud.
 
@@ -57,7 +61,9 @@ class Gateway:
         region: str,
         ids: Ids,
         log: Log,
+        session: SessionCaller = lambda key, token, region, endpoint: None,
     ) -> None:
+        self._session = session
         self._dispatcher = dispatcher
         self._forwarder = forwarder
         self._registry = registry
@@ -91,15 +97,19 @@ class Gateway:
         try:
             kind = headers.get("content-type", "")
             is_form = kind.startswith("application/x-www-form-urlencoded")
-            json_or_form = is_form or "x-amz-target" in headers or "Action=" in query
-            body = await _read(receive, headers) if json_or_form else None
+            documents = "x-amz-target" in headers or headers.get("smithy-protocol") == CBOR
+            body = await _read(receive, headers) if documents or is_form or "Action=" in query else None
             fields = parse.form(body or b"", query) if is_form or "Action=" in query else None
             target = identify(connection["path"], headers, fields, signed.service if signed else None)
+            caller = self._caller(signed, headers, query)
             if not self._dispatcher.owns(target.service, target.operation):
-                region = signed.region if signed else self._region
+                region = caller.region
+                if caller.role:
+                    operation, params = _passed_on(target, connection, headers, query, body or b"", fields)
+                    await self._dispatcher.authorize(target.service, operation, params, caller)
                 await self._forwarder.forward(target.service, region, connection, receive, send, body)
                 return
-            response = await self._own(target, headers, body or b"", fields, signed, request_id)
+            response = await self._own(target, headers, body or b"", fields, caller, request_id)
         except AwsError as error:
             response = _error(error, target, headers, request_id)
         except Exception as error:
@@ -116,10 +126,10 @@ class Gateway:
         headers: dict[str, str],
         body: bytes,
         fields: dict[str, str] | None,
-        signed: Scope | None,
+        caller: Caller,
         request_id: str,
     ) -> Response:
-        if signed is None:
+        if not caller.access_key:
             raise AwsError(
                 "MissingAuthenticationToken",
                 "Request is missing Authentication Token",
@@ -128,18 +138,26 @@ class Gateway:
         if not target.operation:
             raise AwsError("MissingAction", "Missing Action")
         operation = self._dispatcher.operation(target.service, target.operation)
-        is_json = "x-amz-target" in headers
-        params = parse.parse_json(operation, body) if is_json else parse.parse_query(operation, fields or {})
-        caller = Caller(
-            account=self._account,
-            region=signed.region,
-            arn=f"arn:aws:iam::{self._account}:root",
-            access_key=signed.access_key,
-            endpoint=f"http://{headers.get('host', '')}",
-        )
+        if "x-amz-target" in headers:
+            params, make = parse.parse_json(operation, body), serialise.json_response
+        elif headers.get("smithy-protocol") == CBOR:
+            params, make = parse.parse_cbor(operation, body), serialise.cbor_response
+        else:
+            params, make = parse.parse_query(operation, fields or {}), serialise.query_response
         answer = await self._dispatcher.answer(target.service, operation, params, caller)
-        make = serialise.json_response if is_json else serialise.query_response
         return make(operation, answer, request_id)
+
+    def _caller(self, signed: Scope | None, headers: dict[str, str], query: str) -> Caller:
+        """Whose request it is: a role's session if its credentials are one's, else the account."""
+        endpoint = f"http://{headers.get('host', '')}"
+        root = f"arn:aws:iam::{self._account}:root"
+        if signed is None:
+            return Caller(self._account, self._region, root, endpoint=endpoint)
+        token = headers.get("x-amz-security-token", "")
+        if not token and "X-Amz-Security-Token" in query:
+            token = parse_qs(query).get("X-Amz-Security-Token", [""])[0]
+        session = self._session(signed.access_key, token, signed.region, endpoint)
+        return session or Caller(self._account, signed.region, root, signed.access_key, endpoint)
 
     async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":
@@ -152,9 +170,44 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1003})
 
 
+def _passed_on(
+    target: Target,
+    connection: dict[str, Any],
+    headers: dict[str, str],
+    query: str,
+    body: bytes,
+    fields: dict[str, str] | None,
+) -> tuple[str, dict[str, Any]]:
+    """Operation and parameters of a request for the ancillary services, as far as it takes to decide about it."""
+    if not target.operation:
+        from portside.cloud.protocol import rest
+
+        path = (connection.get("raw_path") or connection["path"].encode()).decode("latin-1")
+        bucket = rest.virtual_bucket(headers.get("host", "")) if target.service == "s3" else ""
+        if bucket:
+            path = f"/{bucket}{path}"
+        found = rest.match(target.service, connection["method"], path, query, headers)
+        if found is None:
+            raise AwsError("UnknownOperationException", f"There is no operation of {target.service} at {path}.")
+        return found
+    from portside.cloud.protocol.models import model
+
+    described = model(target.service)
+    if described is None or target.operation not in described.operation_names:
+        raise AwsError("UnknownOperationException", f"There is no operation {target.operation}.")
+    operation = described.operation_model(target.operation)
+    if "x-amz-target" in headers:
+        return target.operation, parse.parse_json(operation, body)
+    if headers.get("smithy-protocol") == CBOR:
+        return target.operation, parse.parse_cbor(operation, body)
+    return target.operation, parse.parse_query(operation, fields or {})
+
+
 def _error(error: AwsError, target: Target | None, headers: dict[str, str], request_id: str) -> Response:
     if "x-amz-target" in headers:
         return serialise.json_error(error, request_id)
+    if headers.get("smithy-protocol") == CBOR:
+        return serialise.cbor_error(error, request_id)
     if target is not None and target.service == "s3":
         return serialise.rest_xml_error(error, request_id)
     return serialise.query_error(error, request_id)

@@ -17,7 +17,7 @@ from moto.moto_api._internal import mock_random
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.moto_server.journal import Journal, Request
-from portside.cloud.protocol import serialise
+from portside.cloud.protocol import rest, serialise
 from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.serialise import Response
@@ -127,7 +127,7 @@ def as_request(connection: dict[str, Any], headers: dict[str, str], body: bytes)
     service = headers.pop(SERVICE_HEADER, "")
     region = headers.pop(REGION_HEADER, "us-east-1")
     path = (connection.get("raw_path") or connection["path"].encode()).decode("latin-1")
-    bucket = _bucket(headers.get("host", "")) if service == "s3" else ""
+    bucket = rest.virtual_bucket(headers.get("host", "")) if service == "s3" else ""
     if bucket:
         path = f"/{bucket}{path}"
     query = connection["query_string"].decode("latin-1")
@@ -135,12 +135,6 @@ def as_request(connection: dict[str, Any], headers: dict[str, str], body: bytes)
     headers["host"] = host
     url = f"https://{host}{path}" + (f"?{query}" if query else "")
     return Request(service, _action(headers, query, body), connection["method"], url, headers, body)
-
-
-def _bucket(host: str) -> str:
-    """The bucket of a virtual-hosted request: `bucket.s3.localhost:4566`."""
-    name, found, _ = host.partition(".s3.")
-    return name if found else ""
 
 
 def _action(headers: dict[str, str], query: str, body: bytes) -> str:

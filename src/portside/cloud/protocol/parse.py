@@ -1,6 +1,7 @@
 """From the bytes of a request to parameters in the form that botocore's clients pass.
 
-Pure; driven by the operation's input shape. JSON 1.0/1.1 and Query are what the cloud's own services speak.
+Pure; driven by the operation's input shape. JSON 1.0/1.1, RPC v2 CBOR and Query are what the cloud's own services
+speak.
 Timestamps become epoch seconds, blobs become bytes. Constraints are checked afterwards by `shapes.py`.
 """
 
@@ -39,10 +40,25 @@ def parse_json(operation: OperationModel, body: bytes) -> Params:
     if not isinstance(document, dict):
         raise AwsError("SerializationException", "Start of structure or map found where not expected.")
     shape = operation.input_shape
-    return {} if shape is None else _from_json(shape, document)
+    return {} if shape is None else _from_document(shape, document)
 
 
-def _from_json(shape: Shape, value: Any) -> Any:
+def parse_cbor(operation: OperationModel, body: bytes) -> Params:
+    """Parameters of an RPC v2 CBOR request: the same document, with blobs and timestamps as they are."""
+    import cbor2
+
+    try:
+        document = cbor2.loads(body) if body else {}
+    # The library promises its own errors only, but a tag's content can raise whatever its type does.
+    except Exception:
+        raise AwsError("SerializationException", "The request body is not valid CBOR.") from None
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", "Start of structure or map found where not expected.")
+    shape = operation.input_shape
+    return {} if shape is None else _from_document(shape, document)
+
+
+def _from_document(shape: Shape, value: Any) -> Any:
     kind = shape.type_name
     if value is None:
         return None
@@ -51,14 +67,16 @@ def _from_json(shape: Shape, value: Any) -> Any:
         if shape.is_document_type:
             return value
         return {
-            name: _from_json(members[name], member)
+            name: _from_document(members[name], member)
             for name, member in value.items()
             if name in members and member is not None
         }
     if kind == "list" and isinstance(value, list):
-        return [_from_json(shape.member, member) for member in value]
+        return [_from_document(shape.member, member) for member in value]
     if kind == "map" and isinstance(value, dict):
-        return {key: _from_json(shape.value, member) for key, member in value.items()}
+        return {key: _from_document(shape.value, member) for key, member in value.items()}
+    if kind == "blob" and isinstance(value, bytes):
+        return value
     if kind == "blob" and isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)
@@ -163,6 +181,8 @@ def _from_text(shape: Shape, name: str, text: str) -> Any:
 def _seconds(value: Any, name: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, datetime):
+        return value.timestamp()
     try:
         return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
     except ValueError:

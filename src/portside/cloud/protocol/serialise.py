@@ -177,8 +177,47 @@ def rest_xml_error(error: AwsError, request_id: str) -> Response:
     )
 
 
+# RPC v2 CBOR
+
+
+def cbor_response(operation: OperationModel, answer: dict[str, Any], request_id: str) -> Response:
+    import cbor2
+
+    shape = operation.output_shape
+    document = _to_cbor(shape, answer) if shape is not None else {}
+    return Response(200, _cbor_headers(request_id), cbor2.dumps(document))
+
+
+def _to_cbor(shape: Shape, value: Any) -> Any:
+    import cbor2
+
+    kind = shape.type_name
+    if kind == "structure":
+        members = shape.members
+        return {
+            members[name].serialization.get("name", name): _to_cbor(members[name], member)
+            for name, member in value.items()
+            if member is not None and name in members
+        }
+    if kind == "list":
+        return [_to_cbor(shape.member, member) for member in value]
+    if kind == "map":
+        return {key: _to_cbor(shape.value, member) for key, member in value.items()}
+    if kind == "timestamp":
+        return cbor2.CBORTag(1, float(value))
+    return value
+
+
+def _cbor_headers(request_id: str) -> dict[str, str]:
+    return {
+        "content-type": "application/cbor",
+        "smithy-protocol": "rpc-v2-cbor",
+        "x-amzn-requestid": request_id,
+    }
+
+
 def cbor_error(error: AwsError, request_id: str) -> Response:
-    """RPC v2 CBOR: a map of two texts, which needs no CBOR library."""
+    """A map of two texts, which needs no CBOR library."""
 
     def text(value: str) -> bytes:
         data = value.encode("utf-8")
@@ -187,9 +226,4 @@ def cbor_error(error: AwsError, request_id: str) -> Response:
         return head + data
 
     body = b"\xa2" + text("__type") + text(error.code) + text("message") + text(error.message[:60000])
-    headers = {
-        "content-type": "application/cbor",
-        "smithy-protocol": "rpc-v2-cbor",
-        "x-amzn-requestid": request_id,
-    }
-    return Response(error.status, headers, body)
+    return Response(error.status, _cbor_headers(request_id), body)

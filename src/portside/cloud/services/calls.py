@@ -22,7 +22,8 @@ class Caller:
     """Whose call it is. `endpoint` is how the caller reached the cloud (`http://127.0.0.1:4566`).
 
     `role` is the ARN of the role whose session this is; calls of such a caller are authorized. Empty for the
-    account itself, which may do everything.
+    account itself, which may do everything. `asked`: the actions that are authorized, where a service does more
+    in a role's name than AWS would have to (CloudFormation); None for all.
     """
 
     account: str
@@ -31,6 +32,7 @@ class Caller:
     access_key: str = ""
     endpoint: str = ""
     role: str = ""
+    asked: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,16 @@ class Roles(Protocol):
     """How a service takes on a role that it was given."""
 
     async def assume(
-        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600
+        self,
+        role: str,
+        session_name: str,
+        service: str,
+        caller: Caller,
+        seconds: int = 3600,
+        source: str = "",
     ) -> RoleSession:
-        """A session of `role` (an ARN) for `service` (`codebuild.amazonaws.com`).
+        """A session of `role` (an ARN) for `service` (`codebuild.amazonaws.com`), which acts for the resource
+        `source` (the ARN of a project, a pipeline, a stack), on which trust policies may insist.
 
         Raises AwsError AccessDenied if the role does not exist or does not trust the service.
         """

@@ -13,12 +13,12 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
-from portside.cloud.services.calls import Calls, Service, operations_of
+from portside.cloud.services.calls import Calls, Roles, Service, operations_of
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
 from portside.cloud.services.cloudformation.records import MIGRATIONS
-from portside.cloud.services.cloudformation.session import Zones
+from portside.cloud.services.cloudformation.session import Callers, Zones
 from portside.cloud.services.cloudformation.stack_loop import StackLoop
 
 NAME = "cloudformation"
@@ -27,12 +27,29 @@ NAME = "cloudformation"
 class CloudFormationApi(ChangeSetCalls, ReadCalls):
     """Every operation that this cloud offers of CloudFormation."""
 
-    def __init__(self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        log: Log,
+        roles: Roles | None = None,
+    ) -> None:
         database.migrate(NAME, MIGRATIONS)
         zones = Zones(calls)
         journal = Journal(clock, ids)
+        callers = Callers(roles, clock)
         self.loop = StackLoop(
-            database=database, ids=ids, clock=clock, calls=calls, log=log, zones=zones, journal=journal
+            database=database,
+            ids=ids,
+            clock=clock,
+            calls=calls,
+            log=log,
+            zones=zones,
+            journal=journal,
+            callers=callers,
         )
         super().__init__(
             database=database,
@@ -41,6 +58,7 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
             calls=calls,
             zones=zones,
             journal=journal,
+            callers=callers,
             wake=self.loop.wake,
         )
 

@@ -18,7 +18,7 @@ from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import Stack, StackStatus
-from portside.cloud.services.cloudformation.session import Zones
+from portside.cloud.services.cloudformation.session import Callers, Zones
 
 
 class Operations:
@@ -33,6 +33,7 @@ class Operations:
         calls: Calls,
         zones: Zones,
         journal: Journal,
+        callers: Callers,
         wake: Callable[[str], None],
     ) -> None:
         self._db = database
@@ -41,6 +42,7 @@ class Operations:
         self._calls = calls
         self._zones = zones
         self._journal = journal
+        self._callers = callers
         self._wake = wake
 
     def _live(self, caller: Caller, name: str) -> Stack | None:

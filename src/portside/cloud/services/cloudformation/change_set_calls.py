@@ -61,6 +61,7 @@ class ChangeSetCalls(StackCalls):
         body = await read_body(params, self._calls, caller, None if before is None else before.body)
         parsed = template.parse(body)
         spec = await make_spec(params, body, parsed, before, self._calls, caller)
+        await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)

@@ -168,6 +168,7 @@ class Stack:
     retain: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     caller_arn: str = ""
+    caller_role: str = ""
     endpoint: str = ""
     cancelled: bool = False
 

@@ -30,6 +30,12 @@ class Schema:
     identifier: tuple[str, ...] = ()
 
     @property
+    def permissions(self) -> frozenset[str]:
+        """The IAM actions that AWS itself needs for the type; empty where the registry does not say."""
+        handlers = self.document.get("handlers", {})
+        return frozenset(each for one in handlers.values() for each in one.get("permissions", ()))
+
+    @property
     def properties(self) -> dict[str, Any]:
         found: dict[str, Any] = self.document.get("properties", {})
         return found

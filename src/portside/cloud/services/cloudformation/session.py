@@ -7,12 +7,15 @@ Owns how an `Evaluator` is put together for a running operation, including what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
-from portside.cloud.services.calls import Caller, Calls
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Caller, Calls, Roles, RoleSession
 from portside.cloud.services.cloudformation import parameters, rows
+from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
     EvaluationError,
     Evaluator,
@@ -93,10 +96,52 @@ def evaluator(
 
 
 def caller_of(stack: Stack) -> Caller:
-    """As whom the stack calls other services: its role if it has one, else who last worked on it."""
-    return Caller(
-        account=stack.account,
-        region=stack.region,
-        arn=stack.spec.role or stack.caller_arn or f"arn:aws:iam::{stack.account}:root",
-        endpoint=stack.endpoint,
-    )
+    """Who looks things up for the engine itself: the account."""
+    return Caller(stack.account, stack.region, f"arn:aws:iam::{stack.account}:root", endpoint=stack.endpoint)
+
+
+SERVICE = "cloudformation.amazonaws.com"
+SESSION_NAME = "AWSCloudFormation"
+SESSION_SECONDS = 3600
+# A session is renewed while it has this long to go, so that none expires within a step.
+RENEWED_BEFORE = 600.0
+
+
+class Callers:
+    """As whom stacks call other services: their role if they have one, else who last worked on them.
+
+    Of a caller with a role's session only the role is kept: an operation may outlast the session.
+    """
+
+    def __init__(self, roles: Roles | None, clock: Clock) -> None:
+        self._roles = roles
+        self._clock = clock
+        self._sessions: dict[tuple[str, str], RoleSession] = {}
+
+    async def verify(self, role: str, stack_id: str, caller: Caller) -> None:
+        """Raises ValidationError if CloudFormation may not take on `role`."""
+        if role and self._roles is not None:
+            try:
+                await self._roles.assume(role, SESSION_NAME, SERVICE, caller, SESSION_SECONDS, stack_id)
+            except AwsError as error:
+                raise invalid(f"Role {role} is invalid or cannot be assumed") from error
+
+    async def of(self, stack: Stack, kind: str = "") -> Caller:
+        """For a resource of type `kind`, the role is only asked for what AWS itself would do for it."""
+        account = caller_of(stack)
+        role = stack.spec.role
+        found = registry.facts(kind).schema.permissions if kind else frozenset()
+        if not role and stack.caller_role:
+            return replace(account, arn=stack.caller_arn, role=stack.caller_role, asked=found or None)
+        if not role or self._roles is None:
+            return account
+        key = (role, stack.id)
+        session = self._sessions.get(key)
+        if session is None or session.expires - self._clock.now() < RENEWED_BEFORE:
+            try:
+                session = await self._roles.assume(role, SESSION_NAME, SERVICE, account, SESSION_SECONDS, stack.id)
+            except AwsError:
+                # The role went away after the operation began: every call of the stack's is refused then.
+                return replace(account, arn=role, role=role)
+            self._sessions[key] = session
+        return replace(session.caller(stack.region, stack.endpoint), asked=found or None)

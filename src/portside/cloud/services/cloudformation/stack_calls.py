@@ -72,6 +72,7 @@ class StackCalls(Operations):
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
+        await self._callers.verify(spec.role, stack.id, caller)
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
         on_failure = params.get("OnFailure") or ("DO_NOTHING" if params.get("DisableRollback") else "ROLLBACK")
         with self._db.write() as tx:
@@ -130,6 +131,7 @@ class StackCalls(Operations):
             started=self._clock.now(),
             token=token,
             caller_arn=caller.arn,
+            caller_role=caller.role,
             endpoint=caller.endpoint,
             **fields,
         )
@@ -172,6 +174,7 @@ class StackCalls(Operations):
         body = await read_body(params, self._calls, caller, stack.spec.body)
         parsed = template.parse(body)
         spec = await make_spec(params, body, parsed, stack.spec, self._calls, caller)
+        await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
@@ -213,6 +216,7 @@ class StackCalls(Operations):
             started=self._clock.now(),
             token=token,
             caller_arn=caller.arn,
+            caller_role=caller.role,
             endpoint=caller.endpoint,
             failures=(),
             cancelled=False,
@@ -235,8 +239,12 @@ class StackCalls(Operations):
         return {}
 
     @operation("DeleteStack")
-    def delete_stack(self, caller: Caller, params: Params) -> Params:
+    async def delete_stack(self, caller: Caller, params: Params) -> Params:
         name: str = params["StackName"]
+        role: str = params.get("RoleARN") or ""
+        found = self._live(caller, name)
+        if found is not None:
+            await self._callers.verify(role or found.spec.role, found.id, caller)
         stack = self._live(caller, name)
         if stack is None or stack.status is StackStatus.DELETE_IN_PROGRESS:
             return {}
@@ -282,7 +290,9 @@ class StackCalls(Operations):
                 started=self._clock.now(),
                 token=token,
                 retain=retain,
+                spec=replace(stack.spec, role=role or stack.spec.role),
                 caller_arn=caller.arn,
+                caller_role=caller.role,
                 endpoint=caller.endpoint or stack.endpoint,
             )
             begun = self._journal.stack(tx, moved, StackStatus.DELETE_IN_PROGRESS, USER_INITIATED)

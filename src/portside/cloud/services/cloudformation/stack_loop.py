@@ -33,7 +33,7 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.session import RowsView, Zones, caller_of, evaluator
+from portside.cloud.services.cloudformation.session import Callers, RowsView, Zones, caller_of, evaluator
 from portside.cloud.services.cloudformation.steps import Steps
 from portside.cloud.services.cloudformation.undo import Undo, unfinished
 
@@ -47,7 +47,16 @@ class StackLoop:
     """Use: `async with StackLoop(...) as loop`, then `loop.wake(stack_id)`."""
 
     def __init__(
-        self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, log: Log, zones: Zones, journal: Journal
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        log: Log,
+        zones: Zones,
+        journal: Journal,
+        callers: Callers,
     ) -> None:
         self._db = database
         self._ids = ids
@@ -55,7 +64,15 @@ class StackLoop:
         self._log = log.bind(service="cloudformation")
         self._zones = zones
         self._journal = journal
-        self._steps = Steps(database=database, ids=ids, clock=clock, calls=calls, log=self._log, journal=journal)
+        self._steps = Steps(
+            database=database,
+            ids=ids,
+            clock=clock,
+            calls=calls,
+            log=self._log,
+            journal=journal,
+            callers=callers,
+        )
         self._undo = Undo(database=database, ids=ids, clock=clock, journal=journal, steps=self._steps)
         self._loop = Loop("cloudformation.stack", self.turn, clock, self._log, turn_limit=TURN_LIMIT)
 

@@ -15,7 +15,7 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Calls, Params
+from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import dynamic, properties, rows
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
 from portside.cloud.services.cloudformation.journal import Journal
@@ -39,7 +39,7 @@ from portside.cloud.services.cloudformation.resources.handler import (
     is_existing,
     passing,
 )
-from portside.cloud.services.cloudformation.session import caller_of
+from portside.cloud.services.cloudformation.session import Callers
 
 FIRST_POLL = 0.15
 LONGEST_POLL = 15.0
@@ -72,8 +72,17 @@ class Steps:
     """Carries steps out. All methods may be cut off at any await."""
 
     def __init__(
-        self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, log: Log, journal: Journal
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        log: Log,
+        journal: Journal,
+        callers: Callers,
     ) -> None:
+        self._callers = callers
         self._db = database
         self._ids = ids
         self._clock = clock
@@ -137,7 +146,7 @@ class Steps:
 
     async def _work(self, stack: Stack, resource: Resource, step: Step) -> Work:
         target = step.target
-        final = await dynamic.resolve(target.properties, self._calls, caller_of(stack))
+        final = await dynamic.resolve(target.properties, self._calls, await self._callers.of(stack))
         if final is not target.properties:
             final, complaint = properties.fit(registry.facts(resource.type).schema, final)
             if complaint:
@@ -145,9 +154,19 @@ class Steps:
         old: Params = {}
         if step.kind is Kind.UPDATE:
             old = resource.applied.properties
-        return self._job(stack, resource.logical_id, target, final, step.token, old)
+        caller = await self._callers.of(stack, resource.type)
+        return self._job(stack, caller, resource.logical_id, target, final, step.token, old)
 
-    def _job(self, stack: Stack, logical_id: str, target: Applied, final: Params, token: str, old: Params) -> Work:
+    def _job(
+        self,
+        stack: Stack,
+        caller: Caller,
+        logical_id: str,
+        target: Applied,
+        final: Params,
+        token: str,
+        old: Params,
+    ) -> Work:
         automatic = {
             "aws:cloudformation:stack-name": stack.name,
             "aws:cloudformation:stack-id": stack.id,
@@ -155,7 +174,7 @@ class Steps:
         }
         return Work(
             calls=self._calls,
-            caller=caller_of(stack),
+            caller=caller,
             stack_name=stack.name,
             stack_id=stack.id,
             logical_id=logical_id,
@@ -271,7 +290,7 @@ class Steps:
             final = target.properties
             if dynamic.present(final):
                 final = await self._resolved(final, stack)
-            work = self._job(stack, logical_id, target, final, step.token, {})
+            work = self._job(stack, await self._callers.of(stack, kind), logical_id, target, final, step.token, {})
             if step.phase is not Phase.SETTLE:
                 if not target.physical_id:
                     found = await handler.find(work)
@@ -311,7 +330,7 @@ class Steps:
 
     async def _resolved(self, found: Params, stack: Stack) -> Params:
         try:
-            resolved: Params = await dynamic.resolve(found, self._calls, caller_of(stack))
+            resolved: Params = await dynamic.resolve(found, self._calls, await self._callers.of(stack))
         except EvaluationError:
             # A secret that is gone must not keep its user from being deleted.
             return found

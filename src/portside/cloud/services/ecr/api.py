@@ -58,7 +58,7 @@ class EcrApi(ImageOperations, LayerOperations):
     @operation("GetAuthorizationToken")
     def get_authorization_token(self, caller: Caller, params: Params) -> Params:
         expires = self._clock.now() + LIFETIME
-        password = self._tokens.password(expires, self._ids.hex(16))
+        password = self._tokens.password(expires, self._ids.hex(16), caller.access_key if caller.role else "")
         token = base64.b64encode(f"{USER}:{password}".encode()).decode()
         registries = params.get("registryIds") or [caller.account]
         return {

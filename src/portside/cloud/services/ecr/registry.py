@@ -8,11 +8,13 @@ meant. Logs in with what `GetAuthorizationToken` hands out, and with nothing els
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.log import Log
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.ecr import manifests, records
 from portside.cloud.services.ecr.catalogue import (
     BlobsAreMissing,
@@ -35,10 +37,30 @@ _PATH = re.compile(
 _PAGE = 1000
 
 
-class Registry:
-    """The ASGI application. `region` is meant by requests whose host names none."""
+# The permission that each kind of request needs, as the API's operation of the same effect.
+_MANIFEST_ACTIONS = {"GET": "BatchGetImage", "HEAD": "BatchGetImage", "PUT": "PutImage"}
+_BLOB_ACTIONS = {"GET": "GetDownloadUrlForLayer", "HEAD": "BatchCheckLayerAvailability"}
+_UPLOAD_ACTIONS = {"PATCH": "UploadLayerPart", "PUT": "CompleteLayerUpload"}
 
-    def __init__(self, catalogue: Catalogue, *, account: str, region: str, clock: Clock, log: Log) -> None:
+# Raises AwsError unless the role session with this access key may do the action: key, action, resource, region.
+Permit = Callable[[str, str, str, str], Awaitable[None]]
+
+
+class Registry:
+    """The ASGI application. `region` is meant by requests whose host names none. `permit` decides about logins of
+    role sessions; those of the account itself may do everything."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        account: str,
+        region: str,
+        clock: Clock,
+        log: Log,
+        permit: Permit | None = None,
+    ) -> None:
+        self._permit = permit
         self._catalogue = catalogue
         self._tokens = Tokens(catalogue.key)
         self._transfers = Transfers(catalogue)
@@ -50,8 +72,7 @@ class Registry:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         try:
-            self._let_in(exchange)
-            await self._route(exchange)
+            await self._route(exchange, self._let_in(exchange))
         except RegistryError as error:
             await exchange.refuse(error)
         except ClientGone:
@@ -62,14 +83,15 @@ class Registry:
                 raise
             await exchange.refuse(RegistryError("UNKNOWN", "portside failed to answer; its log tells why."))
 
-    def _let_in(self, exchange: Exchange) -> None:
+    def _let_in(self, exchange: Exchange) -> str:
+        """The access key of the role session that logged in, empty for the account itself."""
         now = self._clock.now()
         signature = exchange.query("X-Amz-Signature")
         if signature is not None and exchange.method in ("GET", "HEAD"):
             expires = exchange.query("X-Amz-Expires") or ""
             region = exchange.query("region") or ""
             if self._tokens.check_path(f"{region}{exchange.path}", expires, signature, now):
-                return
+                return ""
             raise RegistryError("DENIED", "The signed address is not valid, or not any more.")
         header = exchange.headers.get("authorization", "")
         verdict = self._tokens.check_header(header, now) if header else Verdict.WRONG
@@ -85,16 +107,29 @@ class Registry:
                 headers={"www-authenticate": f'Basic realm="{realm}",service="ecr.amazonaws.com"'},
             )
 
-    async def _route(self, exchange: Exchange) -> None:
+        return self._tokens.session_of(header)
+
+    async def _allow(self, session: str, region: str, repository: str, action: str | None) -> None:
+        if not session or action is None or self._permit is None:
+            return
+        resource = f"arn:aws:ecr:{region}:{self._account}:repository/{repository}" if repository else "*"
+        try:
+            await self._permit(session, f"ecr:{action}", resource, region)
+        except AwsError as error:
+            raise RegistryError("DENIED", error.message) from None
+
+    async def _route(self, exchange: Exchange, session: str) -> None:
         if exchange.path in ("/v2", "/v2/"):
             await exchange.json({})
             return
         if exchange.path == "/v2/_catalog":
+            await self._allow(session, self._region_of(exchange), "", "DescribeRepositories")
             await self._list(exchange, "repositories", {}, [r.name for r in self._repositories(exchange)])
             return
         found = _PATH.fullmatch(exchange.path)
         if found is None:
             raise RegistryError("NAME_UNKNOWN", f"The registry has nothing at {exchange.path}.")
+        await self._allow(session, self._region_of(exchange), found["name"], _action(exchange.method, found))
         repository = self._repository(exchange, found["name"])
         if found["manifest"] is not None:
             await self._manifest(exchange, repository, found["manifest"])
@@ -234,6 +269,19 @@ class Registry:
         if page and len(after) > len(page):
             headers["link"] = f'<{exchange.path}?n={count}&last={quote(page[-1], safe="")}>; rel="next"'
         await exchange.json({**first, key: page}, headers)
+
+
+def _action(method: str, found: re.Match[str]) -> str | None:
+    """None for methods that are refused anyway."""
+    if found["manifest"] is not None:
+        return _MANIFEST_ACTIONS.get(method)
+    if found["begin"] is not None:
+        return "InitiateLayerUpload"
+    if found["upload"] is not None:
+        return _UPLOAD_ACTIONS.get(method)
+    if found["blob"] is not None:
+        return _BLOB_ACTIONS.get(method)
+    return "ListImages" if found["tags"] is not None else "BatchGetImage"
 
 
 def _referrer(image: Image) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from portside.cloud.services.calls import Service
 from portside.cloud.services.ecr.api import EcrApi
 from portside.cloud.services.ecr.blobs import Blobs
 from portside.cloud.services.ecr.images import Images
-from portside.cloud.services.ecr.registry import Registry
+from portside.cloud.services.ecr.registry import Permit, Registry
 from portside.cloud.services.ecr.sweep_loop import SweepLoop
 
 
@@ -35,10 +35,11 @@ class Ecr:
         account: str,
         region: str,
         architecture: str = "amd64",
+        permit: Permit | None = None,
     ) -> None:
         self.api = EcrApi(database=database, blobs=Blobs(directory), ids=ids, clock=clock, log=log)
         catalogue = self.api.catalogue
-        self.registry = Registry(catalogue, account=account, region=region, clock=clock, log=log)
+        self.registry = Registry(catalogue, account=account, region=region, clock=clock, log=log, permit=permit)
         self.images = Images(catalogue, account=account, region=region, architecture=architecture)
         self._sweep = SweepLoop(catalogue, clock=clock, log=log)
 
