@@ -58,3 +58,29 @@ class Repositories(Protocol):
     async def clone(self, path: str, commit: str, target: Path, depth: int = 0) -> None:
         """Clone into the directory `target` with `commit` checked out; `depth` 0 is the whole history."""
         ...
+
+
+class NoRepositories:
+    """Implements `Repositories` where nothing is bound, so that nothing is ever asked of it."""
+
+    async def refs(self, path: str) -> dict[str, str]:
+        raise _unbound(path)
+
+    async def resolve(self, path: str, revision: str) -> str:
+        raise _unbound(path)
+
+    async def commit(self, path: str, commit: str) -> Commit:
+        raise _unbound(path)
+
+    async def changed(self, path: str, old: str, new: str) -> list[str]:
+        raise _unbound(path)
+
+    async def archive(self, path: str, commit: str, target: Path) -> None:
+        raise _unbound(path)
+
+    async def clone(self, path: str, commit: str, target: Path, depth: int = 0) -> None:
+        raise _unbound(path)
+
+
+def _unbound(path: str) -> RepositoryError:
+    return RepositoryError(f"{path} is bound to no repository")

@@ -1,8 +1,8 @@
 """The loop of builds: which may begin, which must end, and that nothing is left of those that have.
 
 A turn decides; what a stage does is `execution.py`'s business, as one task per build beside the loop, for a build
-takes longer than a turn may. Such a task is begun again wherever it ended without having brought the build on: after a
-restart, or when the engine went away.
+takes longer than a turn may. Such a task is begun again wherever it ended without having brought the build on:
+after a restart, or when the engine went away.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class BuildspecError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The commands of one phase. `on_failure` is empty for the default; `retries` is how often it may run again."""
+    """The commands of one phase. `on_failure` is empty for the default; `retries` is how often it may run
+    again."""
 
     name: str
     commands: tuple[str, ...] = ()

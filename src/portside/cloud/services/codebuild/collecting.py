@@ -41,7 +41,8 @@ class Found:
 
 @dataclass
 class Collector:
-    """Fetches each directory of a container once. `directory` holds the archives, and is removed with the build."""
+    """Fetches each directory of a container once. `directory` holds the archives, and is removed with the
+    build."""
 
     engine: Engine
     container: str

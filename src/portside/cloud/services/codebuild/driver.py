@@ -1,10 +1,10 @@
 """The program that carries out a build inside its container.
 
 Pure: makes the files, and the names by which the cloud finds its words again (`transcript.py` reads them). Plain
-POSIX shell, without any other program, so that it runs in whatever image a user brings. Two scripts: the worker runs
-all commands in one shell (version 0.2), the supervisor is the container's first process and starts another worker
-where a command ended the first, or where the user changes. What a worker had in its variables is kept at each
-command. The build needs nothing of the cloud while it runs.
+POSIX shell, without any other program, so that it runs in whatever image a user brings. Two scripts: the worker
+runs all commands in one shell (version 0.2), the supervisor is the container's first process and starts another
+worker where a command ended the first, or where the user changes. What a worker had in its variables is kept at
+each command. The build needs nothing of the cloud while it runs.
 """
 
 from __future__ import annotations

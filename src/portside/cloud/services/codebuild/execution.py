@@ -1,8 +1,8 @@
 """Carries a build from one stage to the next, on behalf of `build_loop.py`.
 
-Owns the order of what is done in the world for a build. Each stage begins with what the record says and ends with one
-commit; a stage that is cut off is done again, so it first removes what it may have left. The container is the one
-thing that outlives the cloud: once it runs, it is only ever followed, never started again.
+Owns the order of what is done in the world for a build. Each stage begins with what the record says and ends with
+one commit; a stage that is cut off is done again, so it first removes what it may have left. The container is the
+one thing that outlives the cloud: once it runs, it is only ever followed, never started again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from portside.cloud.services.codebuild.transcript import Said, Transcript, compl
 from portside.cloud.services.codebuild.uploads import Uploads, find_cache
 from portside.cloud.services.codebuild.validate import is_inline
 
-CLOUD_LABEL = "portside.cloud"
+# Not the label of ECS, which removes containers of its own that no task has.
+CLOUD_LABEL = "portside.builds"
 BUILD_LABEL = "portside.build"
 SERVICE = "codebuild.amazonaws.com"
 LONGEST_SESSION = 43_200
@@ -372,8 +373,8 @@ class Execution:
                 raise
             raise PhaseFailed(
                 ACCESS_DENIED,
-                f"CodeBuild is not authorized to perform: sts:AssumeRole on service role {role}. The role must exist, "
-                f"and its trust policy must allow {SERVICE} to assume it",
+                f"CodeBuild is not authorized to perform: sts:AssumeRole on service role {role}. The role must "
+                f"exist, and its trust policy must allow {SERVICE} to assume it",
             ) from None
         self._sessions[build.id] = session
         return session

@@ -29,7 +29,8 @@ class Guards(Protocol):
     """Guarded engine sockets, one for each build."""
 
     async def open(self, build: str, project: str) -> Path:
-        """Serve the socket `docker.sock` of a build, if it is not served yet, in the directory that is returned."""
+        """Serve the socket `docker.sock` of a build, if it is not served yet, in the directory that is
+        returned."""
         ...
 
     async def close(self, build: str) -> None:
