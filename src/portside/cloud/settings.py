@@ -40,7 +40,8 @@ class CloudSettings:
     engine: str = ""
     """Engine socket such as unix:///var/run/docker.sock; empty: DOCKER_HOST, or the first that answers."""
     build_image: str = ""
-    """Image for builds that ask for `aws/codebuild/...`; empty: one that portside makes, without language runtimes."""
+    """Image for builds that ask for `aws/codebuild/...`; empty: one that portside makes, without language
+    runtimes."""
     ancillary_endpoint: str = ""
     """Another AWS endpoint in place of moto for IAM, EC2, S3 and the like."""
 

@@ -1,9 +1,9 @@
 """The image in which builds run: what stands in for `aws/codebuild/...` on this machine.
 
 Holds a shell, git, an `aws` and a `docker` client, and a few everyday tools; language runtimes it has none, so a
-project that needs them names an image of its own. Made once per release, of Debian packages where this machine is one
-of Debian's or Ubuntu's, otherwise on top of a public Debian image. The `aws` client is the first generation, from
-PyPI: it knows AWS_ENDPOINT_URL, and `ecr get-login`, which build specifications of its time use.
+project that needs them names an image of its own. Made once per release, of Debian packages where this machine is
+one of Debian's or Ubuntu's, otherwise on top of a public Debian image. The `aws` client is the first generation,
+from PyPI: it knows AWS_ENDPOINT_URL, and `ecr get-login`, which build specifications of its time use.
 """
 
 from __future__ import annotations
@@ -119,6 +119,10 @@ def _clients(place: Path) -> None:
 def _bootstrap(release: str, place: Path, archive: Path) -> None:
     if shutil.which("mmdebstrap") is None:
         packages.install("mmdebstrap")
+    root = place / "root"
+    program = root / "usr" / "local" / "libexec" / "docker"
+    program.parent.mkdir(parents=True)
+    shutil.move(_docker_client(place), program)
     left_out = [f"--dpkgopt=path-exclude={path}/*" for path in LEFT_OUT]
     packages.run(
         [
@@ -126,20 +130,14 @@ def _bootstrap(release: str, place: Path, archive: Path) -> None:
             f"--variant={VARIANT}",
             f"--include={','.join(PACKAGES)}",
             *left_out,
+            f'--customize-hook=cp -R --no-preserve=ownership {root}/. "$1/"',
+            # Many build specifications take /bin/sh for bash.
+            '--customize-hook=ln -sf bash "$1/usr/bin/sh"',
             release,
             str(archive),
         ],
         MAKE_LIMIT,
     )
-    client = _docker_client(place)
-    with tarfile.open(archive, "a") as tar:
-        tar.add(place / "root", ".", filter=_owned_by_root)
-        _directory(tar, "./usr/local/libexec")
-        tar.add(client, "./usr/local/libexec/docker", filter=_owned_by_root)
-        # Many build specifications take /bin/sh for bash.
-        shell = tarfile.TarInfo("./usr/bin/sh")
-        shell.type, shell.linkname = tarfile.SYMTYPE, "bash"
-        tar.addfile(shell)
 
 
 def _docker_client(place: Path) -> Path:
@@ -165,12 +163,6 @@ def _docker_client(place: Path) -> Path:
         "neither docker-cli nor docker.io can be downloaded",
         "Name an image with a docker client by `build_image` in cloud.toml.",
     )
-
-
-def _directory(tar: tarfile.TarFile, name: str) -> None:
-    member = tarfile.TarInfo(name)
-    member.type, member.mode = tarfile.DIRTYPE, 0o755
-    tar.addfile(member)
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -8,6 +8,7 @@ is another table of operations.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -105,7 +106,6 @@ class Guard:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         import aiohttp
-        from aiohttp import web
 
         task = asyncio.current_task()
         assert task is not None
@@ -113,12 +113,12 @@ class Guard:
         try:
             return await self._route(request)
         except Refused as refused:
-            return web.json_response({"message": refused.message}, status=refused.status)
+            return document({"message": refused.message}, refused.status)
         except (aiohttp.ClientError, OSError) as error:
             if request.transport is None or request.transport.is_closing():
                 raise
             self._log.warning("the engine did not answer a build", error=repr(error))
-            return web.json_response({"message": f"the container engine does not answer: {error}"}, status=500)
+            return document({"message": f"the container engine does not answer: {error}"}, 500)
         finally:
             self._tasks.discard(task)
 
@@ -132,6 +132,15 @@ class Guard:
                     name = match[1] if pattern.groups else ""
                     return await operation(Asked(request, found["version"] or "", name))
         raise Refused(403, f"{self._what}: {request.method} {request.path} is not allowed here")
+
+
+def document(content: Any, status: int = 200) -> web.Response:
+    """A JSON answer. Clients take it for JSON only if its type says that and nothing more."""
+    from aiohttp import web
+
+    return web.Response(
+        body=json.dumps(content).encode(), status=status, headers={"Content-Type": "application/json"}
+    )
 
 
 def _listen(path: Path) -> socket.socket:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from portside.cloud.machine import build_context, dockerfile
-from portside.cloud.machine.guard import Asked, Operation, Refused
+from portside.cloud.machine.guard import Asked, Operation, Refused, document
 from portside.cloud.machine.guard_names import DOMAIN, Kind, Names, Reference, is_identifier, unreachable
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class GuardedImages:
             "POST /images/(.+)/tag": self._tag,
             "POST /images/(.+)/push": self._push,
             "DELETE /images/(.+)": self._remove,
+            # `docker inspect NAME` looks for a container first.
+            "GET /containers/(.+)/json": self._no_container,
         }
 
     # The engine itself
@@ -89,7 +91,7 @@ class GuardedImages:
         return web.Response(text="OK", headers=headers | {"Builder-Version": "1"})
 
     async def _version(self, asked: Asked) -> web.StreamResponse:
-        return await self._passed(await self._json("GET", f"{asked.version}/version"))
+        return document(await self._json("GET", f"{asked.version}/version"))
 
     async def _info(self, asked: Asked) -> web.StreamResponse:
         found = await self._json("GET", f"{asked.version}/info")
@@ -98,11 +100,10 @@ class GuardedImages:
             "Driver", "IndexServerAddress",
         )  # fmt: skip
         shown = {name: found[name] for name in kept if name in found}
-        return await self._passed(shown | {"Name": "build", "Containers": 0, "Images": 0, "Plugins": {}})
+        return document(shown | {"Name": "build", "Containers": 0, "Images": 0, "Plugins": {}})
 
     async def _auth(self, asked: Asked) -> web.StreamResponse:
         import aiohttp
-        from aiohttp import web
 
         given = await asked.request.json()
         server = str(given.get("serveraddress") or "")
@@ -113,7 +114,7 @@ class GuardedImages:
             raise Refused(500, unreachable(reference))
         if kind is Kind.PUBLIC:
             data = json.dumps(given).encode()
-            return await self._passed(await self._json("POST", f"{asked.version}/auth", data=data))
+            return document(await self._json("POST", f"{asked.version}/auth", data=data))
         login = aiohttp.BasicAuth(str(given.get("username") or ""), str(given.get("password") or ""))
         async with (
             self._limited(QUICK),
@@ -123,7 +124,10 @@ class GuardedImages:
             status = answer.status
         if status != 200:
             raise Refused(401, f"login attempt to https://{host}/v2/ failed with status: {status} Unauthorized")
-        return web.json_response({"IdentityToken": "", "Status": "Login Succeeded"})
+        return document({"IdentityToken": "", "Status": "Login Succeeded"})
+
+    async def _no_container(self, asked: Asked) -> web.StreamResponse:
+        raise Refused(404, f"No such container: {unquote(asked.name)}")
 
     # Building
 
@@ -305,19 +309,19 @@ class GuardedImages:
                 tags = [t for t in tags if any(_matches(t, pattern) for pattern in patterns)]
             if tags:
                 shown.append({**image, "RepoTags": tags})
-        return await self._passed(shown)
+        return document(shown)
 
     async def _inspect(self, asked: Asked) -> web.StreamResponse:
         name = await self._resolve(asked.name)
         found = await self._json("GET", f"{asked.version}/images/{name}/json")
-        return await self._passed(self._shown(found))
+        return document(self._shown(found))
 
     async def _history(self, asked: Asked) -> web.StreamResponse:
         name = await self._resolve(asked.name)
         found = await self._json("GET", f"{asked.version}/images/{name}/history")
         for each in found:
             each["Tags"] = [t for t in map(self._names.public, each.get("Tags") or []) if t] or None
-        return await self._passed(found)
+        return document(found)
 
     async def _tag(self, asked: Asked) -> web.StreamResponse:
         from aiohttp import web
@@ -347,7 +351,7 @@ class GuardedImages:
         answer: list[Any] = []
         for target in targets:
             answer += await self._json("DELETE", f"{asked.version}/images/{target}", params=params)
-        return await self._passed([self._translated(each) for each in answer])
+        return document([self._translated(each) for each in answer])
 
     def _translated(self, entry: dict[str, str]) -> dict[str, str]:
         return {key: self._names.translate(value) for key, value in entry.items()}
@@ -464,11 +468,6 @@ class GuardedImages:
             await lines.aclose()  # type: ignore[attr-defined]
         await response.write_eof()
         return response
-
-    async def _passed(self, document: Any) -> web.StreamResponse:
-        from aiohttp import web
-
-        return web.json_response(document)
 
     @asynccontextmanager
     async def _limited(self, seconds: float) -> AsyncIterator[None]:

@@ -55,8 +55,8 @@ class ProjectOperations:
         name = str(params["name"])
         if not NAME.fullmatch(name):
             raise invalid(
-                f"Invalid project name: {name}. It must have 2 to 255 letters, digits, hyphens and underscores, and "
-                "begin with a letter or digit"
+                f"Invalid project name: {name}. It must have 2 to 255 letters, digits, hyphens and underscores, "
+                "and begin with a letter or digit"
             )
         now = self._clock.now()
         key = f"arn:aws:kms:{caller.region}:{caller.account}:alias/aws/s3"

@@ -99,8 +99,8 @@ class PhaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`spec` holds the members of the API's Project but for name, ARN and times. `builds` counts. `cache` tells the
-    caches apart that were filled before and after an invalidation."""
+    """`spec` holds the members of the API's Project but for name, ARN and times. `builds` counts. `cache` tells
+    the caches apart that were filled before and after an invalidation."""
 
     region: str
     name: str

@@ -1,6 +1,7 @@
 """The operations on report groups and test reports. A part of `CodeBuildApi`.
 
-Reports are written by builds (`junit.py` reads them); here they are shown and deleted. Code coverage is not offered.
+Reports are written by builds (`junit.py` reads them); here they are shown and deleted. Code coverage is not
+offered.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gets the sources of a build: from a pipeline's artifacts, from S3, or from a connected repository.
 
-Owns the download, as the build's service role, and the form in which sources go into the container: one tar archive
-each, made without unpacking anything on this machine, so no archive can reach outside of its directory.
+Owns the download, as the build's service role, and the form in which sources go into the container: one tar
+archive each, made without unpacking anything on this machine, so no archive can reach outside of its directory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""From what a client sends to what is kept: a project with its defaults, and a build with the overrides of its start.
+"""From what a client sends to what is kept: a project with its defaults, and a build with the overrides of its
+start.
 
 Pure. `answers.py` is the way back.
 """
