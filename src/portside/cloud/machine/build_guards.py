@@ -1,6 +1,6 @@
 """The guarded sockets of all builds of a cloud, and what their images leave behind.
 
-Owns one guard per build. When a build ends, its images lose their names; the newest one of each name stays for the
+Owns one guard per build. When a build ends, its images lose their names; those of the newest build stay for the
 project's next build, which then finds the layers that have not changed. `services/codebuild/outside.py` says how
 it is used.
 """
@@ -119,9 +119,9 @@ class BuildGuards:
         for name in held:
             repository = f"{space}/{name.rpartition('/')[2].partition(':')[0]}"
             await _ask(engine, "POST", f"/images/{name}/tag", repo=repository, tag=stamp)
-            for old in await _tags(engine, repository):
-                if old != f"{repository}:{stamp}":
-                    await _remove(engine, old)
+        for old in await _tags(engine, f"{space}/*") if held else []:
+            if not old.endswith(f":{stamp}"):
+                await _remove(engine, old)
         for name in held:
             await _remove(engine, name)
 
@@ -148,9 +148,10 @@ async def _ask(engine: aiohttp.ClientSession, method: str, path: str, **params: 
         return json.loads(body) if body.strip() else {}
 
 
-async def _tags(engine: aiohttp.ClientSession, repository: str) -> list[str]:
-    found = await _ask(engine, "GET", "/images/json", filters=json.dumps({"reference": {repository: True}}))
-    return [tag for image in found for tag in image.get("RepoTags") or [] if tag.rpartition(":")[0] == repository]
+async def _tags(engine: aiohttp.ClientSession, pattern: str) -> list[str]:
+    found = await _ask(engine, "GET", "/images/json", filters=json.dumps({"reference": {pattern: True}}))
+    prefix = pattern.removesuffix("*")
+    return [tag for image in found for tag in image.get("RepoTags") or [] if tag.startswith(prefix)]
 
 
 async def _remove(engine: aiohttp.ClientSession, name: str) -> None:

@@ -75,8 +75,9 @@ class GuardedImages:
             "POST /images/(.+)/tag": self._tag,
             "POST /images/(.+)/push": self._push,
             "DELETE /images/(.+)": self._remove,
-            # `docker inspect NAME` looks for a container first.
-            "GET /containers/(.+)/json": self._no_container,
+            # `docker inspect NAME` looks for all kinds of things.
+            "GET /containers/(.+)/json": self._nothing,
+            "GET /(?:networks|volumes|services|tasks|nodes|plugins|secrets|configs)/(.+)": self._nothing,
         }
 
     # The engine itself
@@ -126,8 +127,8 @@ class GuardedImages:
             raise Refused(401, f"login attempt to https://{host}/v2/ failed with status: {status} Unauthorized")
         return document({"IdentityToken": "", "Status": "Login Succeeded"})
 
-    async def _no_container(self, asked: Asked) -> web.StreamResponse:
-        raise Refused(404, f"No such container: {unquote(asked.name)}")
+    async def _nothing(self, asked: Asked) -> web.StreamResponse:
+        raise Refused(404, f"No such object: {unquote(asked.name)}")
 
     # Building
 

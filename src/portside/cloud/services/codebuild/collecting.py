@@ -155,11 +155,29 @@ def pack_zip(files: list[Found], names: Mapping[str, str], target: Path) -> None
                     into.write(chunk)
 
 
-def pack_tar(files: list[Found], target: Path) -> None:
-    """A tar archive of the files at their places in the container. Runs in a thread."""
+_SOURCE, _ELSEWHERE = "source/", "elsewhere/"
+
+
+def placed(cache: Path, target: Path, source: str) -> None:
+    """A cache as an archive for a container whose source lies in `source`. Runs in a thread."""
+    with tarfile.open(cache) as before, tarfile.open(target, "w") as after:
+        for member in before:
+            content = before.extractfile(member) if member.isfile() else None
+            if member.name.startswith(_SOURCE):
+                member.name = posixpath.join(source.lstrip("/"), member.name.removeprefix(_SOURCE))
+            else:
+                member.name = member.name.removeprefix(_ELSEWHERE)
+            after.addfile(member, content)
+
+
+def pack_cache(files: list[Found], target: Path, source: str) -> None:
+    """A tar archive of the files. The source lies in another directory in each build, so what is in there is kept
+    by its path from it. Runs in a thread."""
     with tarfile.open(target, "w") as archive, Contents() as contents:
         for found in files:
-            member = tarfile.TarInfo(found.path.lstrip("/"))
+            inside = found.path.startswith(f"{source}/")
+            name = _SOURCE + found.path[len(source) + 1 :] if inside else _ELSEWHERE + found.path.lstrip("/")
+            member = tarfile.TarInfo(name)
             member.mode = found.mode
             if found.link:
                 member.type, member.linkname = tarfile.SYMTYPE, found.link

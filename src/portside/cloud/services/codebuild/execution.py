@@ -51,6 +51,7 @@ LONGEST_SESSION = 43_200
 SESSION_MARGIN = 600
 RENEW_BEFORE = 300.0
 QUEUED_LINES = 20_000
+GONE = "The build's container was removed from outside"
 LINES_AT_ONCE = 5000
 WRITE_RETRIES = 5
 WRITE_RETRY_SECONDS = 1.0
@@ -220,7 +221,7 @@ class Execution:
             if state.phase is Phase.CREATED:
                 await self._engine.start(build.container)
         except Missing:
-            raise BuildLost("The build's container was removed from outside") from None
+            raise BuildLost(GONE) from None
         secrets = await asyncio.to_thread(self._read_secrets, build)
         transcript = Transcript(spec, build.nonce, masker(secrets))
         delivered = await log.delivered()
@@ -234,6 +235,8 @@ class Execution:
                 item = await queue.get()
                 batch: list[Said] = []
                 while True:
+                    if isinstance(item, Missing):
+                        raise BuildLost(GONE)
                     if isinstance(item, Exception):
                         raise item
                     if item is None:
@@ -268,7 +271,7 @@ class Execution:
             try:
                 state = await self._engine.inspect(build.container)
             except Missing:
-                raise BuildLost("The build's container was removed from outside") from None
+                raise BuildLost(GONE) from None
             if state.phase is Phase.RUNNING:
                 raise Unavailable("the engine ended the container's output while it runs")
             why = "out of memory" if state.out_of_memory else f"exit status {state.exit_code}"
@@ -298,7 +301,7 @@ class Execution:
         try:
             reports = await self._reporting.read(build, spec, collector, lines.say)
         except Missing:
-            raise BuildLost("The build's container was removed from outside") from None
+            raise BuildLost(GONE) from None
         build = replace(build, reports=reports)
         uploading = _uploads(build, spec)
         if uploading:
@@ -430,7 +433,7 @@ class Execution:
             labels={CLOUD_LABEL: self._cloud, BUILD_LABEL: build.id},
             entrypoint=(spec.shell, driver.SUPERVISOR),
             command=(),
-            environment={**values, **environment.credentials(session, endpoint), **own},
+            environment={**own, **environment.credentials(session, endpoint), **values},
             user="0:0",
             working_directory="/",
             extra_hosts=hosts,

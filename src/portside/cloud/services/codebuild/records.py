@@ -246,7 +246,7 @@ def build(reader: Reader, identifier: str) -> Build | None:
 
 def unfinished(reader: Reader) -> list[Build]:
     """Builds that are not complete, oldest first."""
-    rows = reader.read("SELECT document FROM codebuild_build WHERE complete = 0 ORDER BY started_at, id")
+    rows = reader.read("SELECT document FROM codebuild_build WHERE complete = 0 ORDER BY started_at, rowid")
     return [_build(row) for row in rows]
 
 
@@ -254,7 +254,7 @@ def build_ids(reader: Reader, region: str, project_name: str = "", *, newest_fir
     order = "DESC" if newest_first else "ASC"
     condition, values = ("AND project = ?", (region, project_name)) if project_name else ("", (region,))
     rows = reader.read(
-        f"SELECT id FROM codebuild_build WHERE region = ? {condition} ORDER BY started_at {order}, id", values
+        f"SELECT id FROM codebuild_build WHERE region = ? {condition} ORDER BY started_at {order}, rowid {order}", values
     )
     return [str(row["id"]) for row in rows]
 

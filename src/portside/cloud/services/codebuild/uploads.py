@@ -16,7 +16,15 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.codebuild import selection
 from portside.cloud.services.codebuild.buildspec import Artifact, Buildspec
-from portside.cloud.services.codebuild.collecting import Collector, Contents, Found, TooLarge, pack_tar, pack_zip
+from portside.cloud.services.codebuild.collecting import (
+    Collector,
+    Contents,
+    Found,
+    TooLarge,
+    pack_cache,
+    pack_zip,
+    placed,
+)
 from portside.cloud.services.codebuild.failures import CLIENT_ERROR, PhaseFailed
 from portside.cloud.services.codebuild.records import Build
 from portside.cloud.services.codebuild.selection import flattened, select
@@ -175,7 +183,7 @@ class Uploads:
             self._say("No matching cache paths found")
             return
         target = self._collector.directory / "cache.tar"
-        await asyncio.to_thread(pack_tar, files, target)
+        await asyncio.to_thread(pack_cache, files, target, self._build.values["source"])
         if cache["type"] == "S3":
             bucket, key = cache_place(cache, key)
             body = await asyncio.to_thread(target.read_bytes)
@@ -193,15 +201,19 @@ async def find_cache(build: Build, calls: Calls, caller: Caller, local: Path, ke
     cache = build.spec["cache"]
     if not _is_kept(cache):
         return None
-    if cache["type"] == "LOCAL":
-        return local if await asyncio.to_thread(local.exists) else None
-    bucket, name = cache_place(cache, key)
-    try:
-        answer = await calls("s3", "GetObject", {"Bucket": bucket, "Key": name}, caller)
-    except AwsError:
+    found = local
+    if cache["type"] == "S3":
+        bucket, name = cache_place(cache, key)
+        try:
+            answer = await calls("s3", "GetObject", {"Bucket": bucket, "Key": name}, caller)
+        except AwsError:
+            return None
+        found = into / "cache-found.tar"
+        await asyncio.to_thread(found.write_bytes, answer["Body"])
+    elif not await asyncio.to_thread(local.exists):
         return None
     target = into / "cache-before.tar"
-    await asyncio.to_thread(target.write_bytes, answer["Body"])
+    await asyncio.to_thread(placed, found, target, build.values["source"])
     return target
 
 

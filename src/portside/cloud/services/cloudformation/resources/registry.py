@@ -14,6 +14,7 @@ from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
     autoscaling,
     cloudwatch,
+    codebuild,
     ec2,
     ecr,
     ecs,
@@ -60,6 +61,8 @@ _TYPES: tuple[type[Handler], ...] = (
     s3.Bucket,
     s3.BucketPolicy,
     logs.LogGroup,
+    codebuild.Project,
+    codebuild.ReportGroup,
     messages.Parameter,
     messages.Topic,
     messages.WaitConditionHandle,
