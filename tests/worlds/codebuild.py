@@ -71,6 +71,8 @@ class ShellEngine(FakeEngine):
             target = place / name.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             ours = name.startswith("/codebuild/driver/")
+            # The driver runs on this machine here: it must not touch the engine's socket of this machine.
+            content = content.replace(b"/var/run", f"{place}/var/run".encode()) if ours else content
             target.write_bytes(
                 content.replace(b"/codebuild/", f"{place}/codebuild/".encode()) if ours else content
             )
