@@ -24,7 +24,7 @@ from portside.image.builder import Builder
 from portside.image.errors import ImageError
 
 REPOSITORY = "portside/build"
-EDITION = "1"
+EDITION = "2"
 PUBLIC_BASE = "debian:bookworm-slim"
 PACKAGES = (
     "bash", "ca-certificates", "curl", "git", "gzip", "jq", "make", "openssh-client", "procps", "python3", "tar",
@@ -44,8 +44,9 @@ CHANGES = (
 _AWS = f"""#!/bin/sh
 PYTHONPATH=/{AWS_DIRECTORY} exec python3 -m awscli "$@"
 """
-# `aws ecr get-login` prints an option that docker dropped in 2017.
-_DOCKER = """#!/bin/sh
+# `aws ecr get-login` prints an option that docker dropped in 2017. And the engine's socket is the cloud's: a build
+# outlives a cloud that is killed and started again, so its commands wait for a moment until the socket is served.
+_DOCKER = r"""#!/bin/sh
 if [ "$1" = login ]; then
   for word do
     shift
@@ -56,6 +57,10 @@ if [ "$1" = login ]; then
     *) set -- "$@" "$word" ;;
     esac
   done
+fi
+if [ -S /var/run/docker.sock ]; then
+  curl -s -o /dev/null --retry 30 --retry-delay 1 --retry-all-errors --unix-socket /var/run/docker.sock \
+    http://engine/_ping
 fi
 exec /usr/local/libexec/docker "$@"
 """

@@ -85,7 +85,12 @@ def _users(spec: Buildspec) -> str:
 
 
 def _worker(spec: Buildspec, nonce: str, expressions: Mapping[str, str]) -> str:
-    run = 'eval "$__cb_c"' if spec.shared_shell else f'(cd "$CODEBUILD_SRC_DIR" && exec {spec.shell} -c "$__cb_c")'
+    # Under `set -x` the shell is to trace the user's commands alone, so it is off in between.
+    run = (
+        'if [ "$__cb_tr" = 1 ]; then eval "set -x$__cb_nl$__cb_c"; else eval "$__cb_c"; fi'
+        if spec.shared_shell
+        else f'(cd "$CODEBUILD_SRC_DIR" && exec {spec.shell} -c "$__cb_c")'
+    )
     return f"""\
 __cb_me=$1 __cb_old=$2
 __cb_n={quote(nonce)}
@@ -149,6 +154,10 @@ __cb_after_failure() {{
   esac
 }}
 __cb_ended() {{
+  case $- in
+  *x*) __cb_tr=1; set +x ;;
+  *) __cb_tr=0 ;;
+  esac
   if [ "$1" -ne 0 ]; then
     __cb_say failed "$__cb_p" "$__cb_k" "$__cb_i" "$1"
     if [ "$__cb_f" = - ]; then __cb_f=$__cb_k:$__cb_i:$1; fi
@@ -215,14 +224,15 @@ __cb_finish() {{
   __cb_note
 }}
 . $__cb_d/users
-trap __cb_keep EXIT
+__cb_tr=0
+trap '{{ __cb_keep; }} 2>/dev/null' EXIT
 if [ -s $__cb_d/exports ]; then __cb_load; fi
 __cb_me=$1 __cb_old=$2
 . $__cb_d/at
 if [ -n "$__cb_old" ]; then __cb_ended "$__cb_old"; fi
 while __cb_next; do
   {run}
-  __cb_ended $?
+  {{ __cb_ended $?; }} 2>/dev/null
 done
 """
 

@@ -211,11 +211,11 @@ class Execution:
         self._save(replace(build.left(Status.SUCCEEDED, now), container=container).moved(Stage.RUNNING))
 
     async def _follow(self, build: Build) -> None:
+        if build.spec["environment"].get("privilegedMode"):
+            await self._guards.open(build.uuid, build.project)
         spec = _parsed(build.buildspec or "")
         caller = await self._caller(build)
         log = self._log_of(build, caller)
-        if build.spec["environment"].get("privilegedMode"):
-            await self._guards.open(build.uuid, build.project)
         try:
             state = await self._engine.inspect(build.container)
             if state.phase is Phase.CREATED:

@@ -254,7 +254,8 @@ def build_ids(reader: Reader, region: str, project_name: str = "", *, newest_fir
     order = "DESC" if newest_first else "ASC"
     condition, values = ("AND project = ?", (region, project_name)) if project_name else ("", (region,))
     rows = reader.read(
-        f"SELECT id FROM codebuild_build WHERE region = ? {condition} ORDER BY started_at {order}, rowid {order}", values
+        f"SELECT id FROM codebuild_build WHERE region = ? {condition} ORDER BY started_at {order}, rowid {order}",
+        values,
     )
     return [str(row["id"]) for row in rows]
 
