@@ -42,6 +42,7 @@ from portside.cloud.settings import CloudSettings, Home
 
 if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
+    from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
@@ -76,6 +77,7 @@ class Cloud:
             "logs": self._make_logs,
             "elbv2": self._make_elbv2,
             "ecs": self._make_ecs,
+            "codebuild": self._make_codebuild,
             "cloudformation": self._make_cloudformation,
             "codepipeline": self._make_codepipeline,
             "codeconnections": self._make_codeconnections,
@@ -111,6 +113,7 @@ class Cloud:
         self._engine: Engine | None = None
         self._elb: Elb | None = None
         self._ecs: Ecs | None = None
+        self._codebuild: CodeBuild | None = None
 
     async def __aenter__(self) -> Cloud:
         async with AsyncExitStack() as parts:
@@ -136,11 +139,13 @@ class Cloud:
         if self._resuming is not None:
             await asyncio.gather(self._resuming, return_exceptions=True)
         await self._parts.aclose()
-        if self._ecs is not None:
+        for service in (self._codebuild, self._ecs):
+            if service is None:
+                continue
             from portside.cloud.machine.engine import EngineError
 
             try:
-                await self._ecs.remove_all()
+                await service.remove_all()
             except EngineError as error:
                 self.log.error("containers could not be removed", error=error.reason)
         if self._engine is not None:
@@ -238,12 +243,11 @@ class Cloud:
         await self.dispatcher.service("ecr")
         await self._load("ecs", "ecs.orchestrator")
         from portside.cloud.images import RegistryForEcs
-        from portside.cloud.machine.docker import DockerEngine
         from portside.cloud.services.ecs.images import EngineImages
         from portside.cloud.services.ecs.orchestrator import Ecs
 
         assert self._ecr is not None
-        engine = self._engine = DockerEngine(_engine_host(self.settings), self.log)
+        engine = self._docker()
         self._ecs = Ecs(
             calls=self.dispatcher,
             pace=self.pace,
@@ -259,6 +263,65 @@ class Cloud:
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
         return self._ecs.service()
+
+    async def _make_codebuild(self) -> Service:
+        await self.dispatcher.service("ecr")
+        await self._load("codebuild", "codebuild.service")
+        from portside.cloud.images import ImagesForBuilds, RegistryForEcs
+        from portside.cloud.machine.build_guards import BuildGuards
+        from portside.cloud.services.codebuild.service import CodeBuild
+        from portside.cloud.services.ecs.images import EngineImages
+        from portside.image import buildimage
+        from portside.image.builder import Builder
+
+        assert self._ecr is not None
+        host, settings, engine = _engine_host(self.settings), self.settings, self._docker()
+
+        async def make(say: Callable[[str], None]) -> str:
+            async with Builder(host) as builder:
+                return await buildimage.ensure(builder, say)
+
+        source = EngineImages(engine, RegistryForEcs(self._ecr.images), settings.account)
+        self._codebuild = CodeBuild(
+            calls=self.dispatcher,
+            engine=engine,
+            roles=self.access,
+            images=ImagesForBuilds(source, make, settings.build_image),
+            guards=BuildGuards(
+                engine=host,
+                directory=self.home.state / "guards",
+                registry=f"{settings.account}.dkr.ecr.{settings.region}.amazonaws.com",
+                local=lambda: f"{settings.address}:{self.server.port}",
+                cloud=self.id,
+                clock=self.clock,
+                log=self.log,
+            ),
+            repositories=self.checkouts,
+            bound=(await self._bound()).path,
+            endpoint=self._endpoint_for_builds,
+            directory=self.home.state,
+            cloud=self.id,
+            **self._shared,
+        )
+        await self._parts.enter_async_context(self._codebuild)
+        return self._codebuild.service()
+
+    async def _endpoint_for_builds(self) -> tuple[str, dict[str, str]]:
+        """How a container reaches the cloud: by the bridge, or by the name that engines in a machine of their own
+        give to this one."""
+        found = self._bridge or bridge.address()
+        if found:
+            return f"http://{found}:{self.server.port}", {}
+        name = "host.docker.internal"
+        return f"http://{name}:{self.server.port}", {name: "host-gateway"}
+
+    def _docker(self) -> Engine:
+        """The engine, which all services share."""
+        if self._engine is None:
+            from portside.cloud.machine.docker import DockerEngine
+
+            self._engine = DockerEngine(_engine_host(self.settings), self.log)
+        return self._engine
 
     async def _make_cloudformation(self) -> Service:
         await self._load("cloudformation", "cloudformation.api")

@@ -14,6 +14,7 @@ from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
     autoscaling,
     cloudwatch,
+    codebuild,
     delivery,
     ec2,
     ecr,
@@ -68,6 +69,8 @@ _TYPES: tuple[type[Handler], ...] = (
     delivery.CodeStarConnection,
     delivery.Repository,
     events.Rule,
+    codebuild.Project,
+    codebuild.ReportGroup,
     messages.Parameter,
     messages.Topic,
     messages.WaitConditionHandle,
