@@ -117,7 +117,7 @@ class Story:
         """The local cloud's answer to the AWS CLI."""
         record = json.loads((self.scratch / "home" / "cloud" / "running.json").read_text())
         environ = self.environ | {
-            "AWS_ENDPOINT_URL": record["endpoint"],
+            "AWS_ENDPOINT_URL": f"http://{record['address']}:{record['port']}",
             "AWS_DEFAULT_REGION": record["region"],
             "AWS_ACCESS_KEY_ID": "portside",
             "AWS_SECRET_ACCESS_KEY": "portside",
@@ -148,7 +148,9 @@ class Story:
 
         def ready() -> bool:
             found = self.status()
-            if self.of(found, commit) in ("Failed", "Stopped"):
+            newest = found["executions"][0]["status"] if found["executions"] else ""
+            # One that fails in its source has no commit yet.
+            if {self.of(found, commit), newest} & {"Failed", "Stopped"}:
                 raise Unexpected(self.portside("pipeline", "status", expect=None).stdout)
             row = next(each for each in found["stages"] if each["name"] == stage)
             here = {each["id"]: each["commit"]["id"] for each in found["executions"]}
