@@ -212,7 +212,9 @@ class Story:
     def fails_at(self, commit: str, stage: str, *told: str) -> None:
         """The commit stops at a stage, and the status says why."""
         found = self.until_failed(commit)
-        failed = [row["name"] for row in found["stages"] if row["status"] == "Failed"]
+        execution = next(e["id"] for e in found["executions"] if e["commit"]["id"] == commit)
+        rows = [row for row in found["stages"] if row["execution"] == execution]
+        failed = [row["name"] for row in rows if row["status"] == "Failed"]
         if failed != [stage]:
             raise Unexpected(f"{commit[:8]} failed at {failed}, not at {stage}")
         shown = self.portside("pipeline", "status", expect=FAILED).stdout

@@ -52,14 +52,12 @@ phases:
       - test -n "$TAG"
       - printf '{{"tag":"%s"}}' "$TAG" > build.json
       - aws ecr get-login-password | docker login --username AWS --password-stdin "${{REPOSITORY_URI%%/*}}"
-      - >-
-        FOUND=$(aws ecr batch-get-image --repository-name "$REPOSITORY_NAME" --image-ids "imageTag=$TAG"
-        --query 'length(images)' --output text)
+      - if docker pull "$REPOSITORY_URI:$TAG" > /dev/null 2>&1; then FOUND=yes; else FOUND=; fi
   build:
     on-failure: ABORT
     commands:
       - |
-        if [ "$FOUND" = 0 ]; then
+        if [ -z "$FOUND" ]; then
           (
             set --
             for argument in $BUILD_ARGUMENTS; do set -- "$@" --build-arg "$argument"; done
@@ -72,16 +70,13 @@ phases:
     on-failure: ABORT
     commands:
       - >-
-        MEDIA_TYPE=$(aws ecr batch-get-image --repository-name "$REPOSITORY_NAME" --image-ids "imageTag=$TAG"
+        IMAGE=$(aws ecr batch-get-image --repository-name "$REPOSITORY_NAME" --image-ids "imageTag=$TAG"
         --accepted-media-types {" ".join(MANIFESTS)}
-        --query 'images[0].imageManifestMediaType' --output text)
-      - >-
-        MANIFEST=$(aws ecr batch-get-image --repository-name "$REPOSITORY_NAME" --image-ids "imageTag=$TAG"
-        --accepted-media-types {" ".join(MANIFESTS)}
-        --query 'images[0].imageManifest' --output text)
+        --query 'images[0].[imageManifestMediaType, imageManifest]' --output text)
+      - TAB=$(printf '\\t')
       - >-
         ANSWER=$(aws ecr put-image --repository-name "$REPOSITORY_NAME" --image-tag {MOVING}
-        --image-manifest "$MANIFEST" --image-manifest-media-type "$MEDIA_TYPE" 2>&1)
+        --image-manifest-media-type "${{IMAGE%%"$TAB"*}}" --image-manifest "${{IMAGE#*"$TAB"}}" 2>&1)
         || case "$ANSWER" in *ImageAlreadyExistsException*) true ;; *) echo "$ANSWER" >&2; false ;; esac
 artifacts:
   files:

@@ -24,7 +24,7 @@ from portside.image.builder import Builder
 from portside.image.errors import ImageError
 
 REPOSITORY = "portside/build"
-EDITION = "2"
+EDITION = "3"
 PUBLIC_BASE = "debian:bookworm-slim"
 PACKAGES = (
     "bash", "ca-certificates", "curl", "git", "gzip", "jq", "make", "openssh-client", "procps", "python3", "tar",
@@ -41,6 +41,8 @@ CHANGES = (
     "ENV PYTHONDONTWRITEBYTECODE=1",
     'CMD ["/bin/bash"]',
 )
+# Compiled, the client starts in half the time; a fresh container has nowhere else to keep what it compiled.
+COMPILE = f"python3 -m compileall -q --invalidation-mode unchecked-hash /{AWS_DIRECTORY}"
 _AWS = f"""#!/bin/sh
 PYTHONPATH=/{AWS_DIRECTORY} exec python3 -m awscli "$@"
 """
@@ -70,7 +72,7 @@ RUN apt-get update -qq \\
  && mkdir -p /usr/local/libexec && mv "$(command -v docker)" /usr/local/libexec/docker \\
  && rm -rf /var/lib/apt/lists/* /usr/sbin/dockerd /usr/bin/containerd* /usr/sbin/runc /usr/bin/docker-proxy
 COPY root /
-RUN ln -sf bash /bin/sh
+RUN ln -sf bash /bin/sh && {{ {COMPILE} || true; }}
 ENV LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 CMD ["/bin/bash"]
 """
@@ -138,6 +140,8 @@ def _bootstrap(release: str, place: Path, archive: Path) -> None:
             f'--customize-hook=cp -R --no-preserve=ownership {root}/. "$1/"',
             # Many build specifications take /bin/sh for bash.
             '--customize-hook=ln -sf bash "$1/usr/bin/sh"',
+            # Some files are templates that are no Python, and say so.
+            f'--customize-hook=chroot "$1" {COMPILE} || true',
             release,
             str(archive),
         ],

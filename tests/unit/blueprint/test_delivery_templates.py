@@ -162,20 +162,19 @@ AWS = """#!/bin/sh
 printf '%s\\n' "aws $*" >> "$SEEN"
 case "$*" in
   *get-login-password*) echo secret ;;
-  *length*) echo "$PRESENT" ;;
-  *imageManifestMediaType*) echo application/vnd.oci.image.index.v1+json ;;
-  *batch-get-image*) printf '{\\n  "manifests": "%s"\\n}\\n' "two  blanks" ;;
+  *batch-get-image*)
+    printf 'application/vnd.oci.image.index.v1+json\\t{\\n  "manifests": "%s"\\n}\\n' "two  blanks" ;;
   *put-image*) if [ -n "$REFUSAL" ]; then echo "$REFUSAL" >&2; exit 254; fi; echo '{"image": {}}' ;;
 esac
 """
 DOCKER = """#!/bin/sh
 printf '%s\\n' "docker $*" >> "$SEEN"
-case "$1" in login) cat > /dev/null ;; build) exit "$BUILD" ;; esac
+case "$1" in login) cat > /dev/null ;; pull) exit "$MISSING" ;; build) exit "$BUILD" ;; esac
 """
 
 
 class Ran:
-    def __init__(self, tmp_path, made, *, present="0", refusal="", arguments="", build="0", commit=COMMIT):
+    def __init__(self, tmp_path, made, *, missing="1", refusal="", arguments="", build="0", commit=COMMIT):
         for name, text in (("aws", AWS), ("docker", DOCKER)):
             path = tmp_path / name
             path.write_text(text)
@@ -202,7 +201,7 @@ class Ran:
                 "REPOSITORY_NAME": "helloworld",
                 "REPOSITORY_URI": "1.dkr.ecr.x.amazonaws.com/helloworld",
                 "BUILD_ARGUMENTS": arguments,
-                "PRESENT": present,
+                "MISSING": missing,
                 "REFUSAL": refusal,
                 "BUILD": build,
             },
@@ -223,20 +222,23 @@ def test_a_build_makes_pushes_and_points_latest_at_the_same_manifest(tmp_path):
     name = f"1.dkr.ecr.x.amazonaws.com/helloworld:{COMMIT}"
     assert ran.lines("docker") == [
         "docker login --username AWS --password-stdin 1.dkr.ecr.x.amazonaws.com",
+        f"docker pull {name}",
         f"docker build --build-arg MODE=a b --build-arg BASE=node:1 --build-arg X=2 --file web/src/Other "
         f"--tag {name} web/src",
         f"docker push {name}",
     ]
     assert "--image-tag latest" in ran.seen
-    assert '"manifests": "two  blanks"' in ran.seen  # the manifest byte for byte, or it would be another one
+    assert (
+        '{\n  "manifests": "two  blanks"\n}' in ran.seen
+    )  # the manifest byte for byte, or it would be another one
     assert "--image-manifest-media-type application/vnd.oci.image.index.v1+json" in ran.seen
     assert json.loads(ran.output.read_text()) == {"tag": COMMIT}
 
 
 def test_a_commit_that_was_built_is_not_built_again(tmp_path):
-    ran = Ran(tmp_path, app(), present="1")
+    ran = Ran(tmp_path, app(), missing="0")
     assert ran.done.returncode == 0
-    assert [line.split()[1] for line in ran.lines("docker")] == ["login"]
+    assert [line.split()[1] for line in ran.lines("docker")] == ["login", "pull"]
     assert "not built again" in ran.done.stdout
     assert json.loads(ran.output.read_text()) == {"tag": COMMIT}
 
