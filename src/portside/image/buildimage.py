@@ -24,7 +24,7 @@ from portside.image.builder import Builder
 from portside.image.errors import ImageError
 
 REPOSITORY = "portside/build"
-EDITION = "3"
+EDITION = "4"
 PUBLIC_BASE = "debian:bookworm-slim"
 PACKAGES = (
     "bash", "ca-certificates", "curl", "git", "gzip", "jq", "make", "openssh-client", "procps", "python3", "tar",
@@ -43,8 +43,78 @@ CHANGES = (
 )
 # Compiled, the client starts in half the time; a fresh container has nowhere else to keep what it compiled.
 COMPILE = f"python3 -m compileall -q --invalidation-mode unchecked-hash /{AWS_DIRECTORY}"
-_AWS = f"""#!/bin/sh
-PYTHONPATH=/{AWS_DIRECTORY} exec python3 -m awscli "$@"
+# Half a second of every `aws` command goes into loading it. A build's driver starts WARM beside its first command: it
+# loads the client once, and each command of root's is a fork of it, with the caller's arguments, variables, directory
+# and files. Where nobody listens, and for other users, the client is loaded as always.
+WARM = "usr/local/libexec/portside-warm"
+_ADDRESS = "\\0portside-aws"
+_AWS = f"""#!/usr/bin/python3 -IS
+import os, socket, sys
+try:
+    if os.geteuid():
+        raise OSError
+    link = socket.socket(socket.AF_UNIX)
+    link.connect("{_ADDRESS}")
+    words = [os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *(f"{{k}}={{v}}" for k, v in os.environ.items())]
+    data = "\\0".join(words).encode("utf-8", "surrogateescape")
+    socket.send_fds(link, [len(data).to_bytes(4, "big")], [0, 1, 2])
+    link.sendall(data)
+except OSError:
+    os.environ["PYTHONPATH"] = "/{AWS_DIRECTORY}"
+    os.execv("/usr/bin/python3", ["python3", "-m", "awscli", *sys.argv[1:]])
+answer = link.recv(1)
+sys.exit(answer[0] if answer else 255)
+"""
+_WARM = f"""#!/usr/bin/python3 -I
+import os, signal, socket, sys
+sys.path.insert(0, "/{AWS_DIRECTORY}")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("{_ADDRESS}")
+listener.listen(64)
+from awscli.clidriver import create_clidriver, main
+create_clidriver()
+# Where the client finds its own models; it says so in its environment, which every fork replaces.
+models = os.environ["AWS_DATA_PATH"]
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    link, _ = listener.accept()
+    owner = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(owner[4:8], sys.byteorder)
+    if uid:
+        link.close()
+        continue
+    if os.fork():
+        link.close()
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    listener.close()
+    head, files, _, _ = socket.recv_fds(link, 4, 3)
+    data = b""
+    while len(data) < int.from_bytes(head, "big"):
+        data += link.recv(1 << 20)
+    place, count, *rest = data.decode("utf-8", "surrogateescape").split("\\0")
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(place)
+    os.environ.clear()
+    os.environ.update(pair.split("=", 1) for pair in rest[int(count):])
+    os.environ["AWS_DATA_PATH"] = os.pathsep.join(filter(None, [models, os.environ.get("AWS_DATA_PATH")]))
+    sys.argv = ["aws", *rest[:int(count)]]
+    try:
+        code = main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        code = 255
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 255
+    link.sendall(bytes([(code or 0) & 255]))
+    os._exit(0)
 """
 # `aws ecr get-login` prints an option that docker dropped in 2017. And the engine's socket is the cloud's: a build
 # outlives a cloud that is killed and started again, so its commands wait for a moment until the socket is served.
@@ -118,9 +188,10 @@ def _clients(place: Path) -> None:
     shutil.rmtree(target / "awscli" / "examples", ignore_errors=True)
     programs = root / "usr" / "local" / "bin"
     programs.mkdir(parents=True)
-    for name, text in (("aws", _AWS), ("docker", _DOCKER)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
+    for path, text in ((programs / "aws", _AWS), (programs / "docker", _DOCKER), (root / WARM, _WARM)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
 
 
 def _bootstrap(release: str, place: Path, archive: Path) -> None:
