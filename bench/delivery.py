@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import boto3
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "src")]
 
-from delivery import Story  # noqa: E402
+from delivery import APP, Story  # noqa: E402
 
 from portside import engines  # noqa: E402
 from portside.image import debian  # noqa: E402
@@ -31,6 +33,26 @@ from portside.image.context import Context  # noqa: E402
 
 RUNS = 5
 ADDRESS = "127.0.0.62"
+
+
+class Alone(Story):
+    """With the example in a repository of its own, as most people's apps are."""
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*words)
+        self.app = self.clone
+
+    def begin(self) -> None:
+        shutil.copytree(ROOT / APP, self.clone)
+        settings = self.clone / "portside.toml"
+        settings.write_text(settings.read_text().replace(f'directory = "{APP}"\n', ""))
+        self.portside("synth", "-o", "templates")
+        self.git("init", "-q", "-b", "main")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "begin")
+        self.good = self.git("rev-parse", "HEAD")
+        self.portside("up")
+        self.ask("staging")
 
 
 class Measured:
@@ -91,7 +113,7 @@ class Measured:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="portside-bench-") as name:
-        story = Story(Path(name), ADDRESS, lambda text: print(text, file=sys.stderr, flush=True))
+        story = Alone(Path(name), ADDRESS, lambda text: print(text, file=sys.stderr, flush=True))
         try:
             story.begin()
             story.until_asked(story.good)

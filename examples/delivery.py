@@ -181,7 +181,7 @@ class Story:
 
     def greet(self, greeting: str) -> str:
         """A commit that is good and says something new, whatever was broken before."""
-        self.git("checkout", "-q", self.good, "--", APP)
+        self.git("checkout", "-q", self.good, "--", str(self.app))
         return self.commit(f"greet with {greeting}", lambda text: text.replace(self.greeting_there(), greeting))
 
     def greeting_there(self) -> str:
@@ -296,14 +296,14 @@ class Story:
         self.unchanged(staging="Hello Nobody", production="Hello Delivery")
 
     def a_crash(self) -> None:
-        self.git("checkout", "-q", self.good, "--", APP)
+        self.git("checkout", "-q", self.good, "--", str(self.app))
         crash = 'throw new Error("no greeting to be found");\n'
         commit = self.commit("crash at start", lambda text: crash + text)
         self.fails_at(commit, "Staging", "no greeting to be found", "exited with 1")
         self.unchanged(staging="Hello Nobody", production="Hello Delivery")
 
     def failed_health_checks(self) -> None:
-        self.git("checkout", "-q", self.good, "--", APP)
+        self.git("checkout", "-q", self.good, "--", str(self.app))
         commit = self.commit("answer with 500", lambda text: text.replace("writeHead(200", "writeHead(500"))
         self.fails_at(commit, "Staging", "health checks")
         self.unchanged(staging="Hello Nobody", production="Hello Delivery")

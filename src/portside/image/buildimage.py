@@ -43,9 +43,9 @@ CHANGES = (
 )
 # Compiled, the client starts in half the time; a fresh container has nowhere else to keep what it compiled.
 COMPILE = f"python3 -m compileall -q --invalidation-mode unchecked-hash /{AWS_DIRECTORY}"
-# Half a second of every `aws` command goes into loading it. A build's driver starts WARM beside its first command: it
-# loads the client once, and each command of root's is a fork of it, with the caller's arguments, variables, directory
-# and files. Where nobody listens, and for other users, the client is loaded as always.
+# Half a second of every `aws` command goes into loading it. A build's driver starts WARM beside its first command:
+# it loads the client once, and each command of root's is a fork of it, with the caller's arguments, variables,
+# directory and files. Where nobody listens, and for other users, the client is loaded as always.
 WARM = "usr/local/libexec/portside-warm"
 _ADDRESS = "\\0portside-aws"
 _AWS = f"""#!/usr/bin/python3 -IS
