@@ -310,6 +310,8 @@ class Story:
 
     def two_at_once(self) -> None:
         one = self.greet("Hello One")
+        # Commits that are seen at one look are one push, which starts one execution.
+        self.wait("the first of two is taken", lambda: self.of(self.status(), one) != "")
         two = self.greet("Hello Two")
         self.until_greeted("staging", "Hello Two")
         self.until_asked(one)

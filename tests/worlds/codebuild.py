@@ -151,7 +151,7 @@ class Roles:
     """Implements `Roles`; only ROLE exists."""
 
     async def assume(
-        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600
+        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600, source: str = ""
     ) -> RoleSession:
         if role != ROLE:
             raise AwsError("AccessDenied", f"{service} is not authorized to perform: sts:AssumeRole", 403)

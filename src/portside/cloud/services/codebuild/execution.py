@@ -344,10 +344,12 @@ class Execution:
 
     async def clean(self, build: Build) -> None:
         """Remove what a build had in the engine and on this machine. Safe to do twice."""
-        await self._engine.remove(build.container or self._name(build))
-        await self._guards.close(build.uuid)
         self._sessions.pop(build.id, None)
-        await asyncio.to_thread(shutil.rmtree, self._work(build), ignore_errors=True)
+        await asyncio.gather(
+            self._engine.remove(build.container or self._name(build)),
+            self._guards.close(build.uuid),
+            asyncio.to_thread(shutil.rmtree, self._work(build), ignore_errors=True),
+        )
 
     async def say(self, build: Build, *texts: str) -> None:
         """Lines at the end of a build's log, as far as they can be had."""
@@ -370,7 +372,10 @@ class Execution:
         own = Caller(build.account, build.region, f"arn:aws:iam::{build.account}:root")
         seconds = min(LONGEST_SESSION, build.spec["timeoutInMinutes"] * 60 + SESSION_MARGIN)
         try:
-            session = await self._roles.assume(role, f"AWSCodeBuild-{build.uuid}", SERVICE, own, seconds)
+            project = f"arn:aws:codebuild:{build.region}:{build.account}:project/{build.project}"
+            session = await self._roles.assume(
+                role, f"AWSCodeBuild-{build.uuid}", SERVICE, own, seconds, source=project
+            )
         except AwsError as error:
             if error.status >= 500:
                 raise
