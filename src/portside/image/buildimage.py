@@ -199,7 +199,7 @@ def _bootstrap(release: str, place: Path, archive: Path) -> None:
         packages.install("mmdebstrap")
     root = place / "root"
     program = root / "usr" / "local" / "libexec" / "docker"
-    program.parent.mkdir(parents=True)
+    program.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(_docker_client(place), program)
     left_out = [f"--dpkgopt=path-exclude={path}/*" for path in LEFT_OUT]
     packages.run(
