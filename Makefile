@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up down test check golden reference bench clean
+.PHONY: up down demo test check golden reference bench clean
 
 # The thin wrapper: a virtual environment, an engine where there is none, and the main job.
 up: .venv/ready
@@ -10,6 +10,11 @@ up: .venv/ready
 
 down: .venv/ready
 	$(BIN)/portside down examples/helloworld
+
+# A commit's way to production, with all that can go wrong, on a cloud and a clone of its own.
+demo: .venv/dev
+	$(BIN)/portside engine --install > /dev/null
+	$(BIN)/python examples/delivery.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,15 +30,14 @@ test: .venv/dev check
 	$(BIN)/python tests/run.py
 
 check: .venv/dev
-	$(BIN)/ruff check src tests bench docs
-	$(BIN)/ruff format --check src tests bench docs
+	$(BIN)/ruff check src tests bench docs examples
+	$(BIN)/ruff format --check src tests bench docs examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 # The expected templates of the examples, written anew. Look at the difference before committing it.
 golden: .venv/dev
 	$(BIN)/portside synth examples/helloworld -o examples/helloworld/templates
-	$(BIN)/portside synth examples/helloworld --env production -o examples/helloworld/templates
 
 # docs/reference, generated from the code. A test proves that it is current.
 reference: .venv/dev

@@ -6,6 +6,7 @@ that the command line, the pipeline and the templates can never disagree.
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
 from portside.blueprint.settings import Environment, Settings
@@ -36,6 +37,24 @@ class App:
     def service_stack(self, environment: str) -> str:
         return f"{environment}-{self.name}-service"
 
+    @property
+    def build_stack(self) -> str:
+        return f"{self.name}-codebuild"
+
+    @property
+    def pipeline_stack(self) -> str:
+        return f"{self.name}-codepipeline"
+
+    def in_repository(self, *parts: str) -> str:
+        """A path below the app's directory, as seen from the root of its repository."""
+        directory = self.settings.pipeline.directory if self.settings.pipeline else "."
+        return posixpath.normpath(posixpath.join(directory, *parts))
+
+    def service_template(self, environment: str) -> str:
+        """Where the repository holds the template of an environment's service stack."""
+        templates = self.settings.pipeline.templates if self.settings.pipeline else "templates"
+        return self.in_repository(templates, f"{self.service_stack(environment)}.template")
+
     def environment(self, name: str) -> Environment:
         return self.settings.environments[name]
 
@@ -52,3 +71,11 @@ class App:
 
 def repository_export(app: App) -> str:
     return f"{app.repository}-repo"
+
+
+def build_project_export(app: App) -> str:
+    return f"{app.build_stack}-project"
+
+
+def build_role_export(app: App) -> str:
+    return f"{app.build_stack}-role"

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 
 from troposphere import Export, GetAtt, Output, Parameter, Ref, Sub, Template
-from troposphere.ecr import ImageScanningConfiguration, LifecyclePolicy, Repository
+from troposphere.ecr import (
+    ImageScanningConfiguration,
+    ImageTagMutabilityExclusionFilter,
+    LifecyclePolicy,
+    Repository,
+)
 
 # Untagged images are what is left of interrupted pushes. Tagged ones stay: deleting a digest that a service is
 # pinned to breaks its next scale-out.
 UNTAGGED_DAYS = 14
+# The one tag that moves: the build points it at what was built last. Nothing is deployed by it.
+MOVING = "latest"
 
 
 def template() -> Template:
@@ -29,7 +36,12 @@ def template() -> Template:
         Repository(
             "Repository",
             RepositoryName=Ref(name),
-            ImageTagMutability="IMMUTABLE",
+            ImageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+            ImageTagMutabilityExclusionFilters=[
+                ImageTagMutabilityExclusionFilter(
+                    ImageTagMutabilityExclusionFilterType="WILDCARD", ImageTagMutabilityExclusionFilterValue=MOVING
+                )
+            ],
             ImageScanningConfiguration=ImageScanningConfiguration(ScanOnPush=True),
             LifecyclePolicy=LifecyclePolicy(LifecyclePolicyText=json.dumps(_lifecycle(), separators=(",", ":"))),
         )

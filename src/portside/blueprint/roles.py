@@ -26,6 +26,23 @@ def trust(service: str) -> dict[str, Any]:
     }
 
 
+def own_trust(service: str) -> dict[str, Any]:
+    """A trust policy for one AWS service, as long as it works for this account and no other."""
+    made = trust(service)
+    made["Statement"][0]["Condition"] = {"StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")}}
+    return made
+
+
+def allow(actions: list[str], resource: Any, condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One statement of a policy."""
+    made = {"Effect": "Allow", "Action": actions, "Resource": resource}
+    return made | {"Condition": condition} if condition else made
+
+
+def policy(name: str, *statements: dict[str, Any]) -> Policy:
+    return Policy(PolicyName=name, PolicyDocument={"Version": "2012-10-17", "Statement": list(statements)})
+
+
 def managed(name: str) -> Sub:
     return Sub("arn:${AWS::Partition}:iam::aws:policy/" + name)
 

@@ -10,7 +10,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -106,6 +106,32 @@ class Environment(_Table):
     environment: dict[str, str] = Field(default_factory=dict, description="Added to [service.environment].")
 
 
+RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
+# Below the repository's root; never above it.
+FolderName = Annotated[str, StringConstraints(pattern=r"^(\.|\.?[\w-][\w .-]*(/\.?[\w-][\w .-]*)*)$")]
+
+
+class Pipeline(_Table):
+    """Continuous delivery: a commit is built once and goes through the environments in their order."""
+
+    repository: RepositoryName = Field(description="OWNER/REPO that the pipeline takes its commits from.")
+    branch: Annotated[str, StringConstraints(pattern=r"^[\w./-]+$")] = Field(
+        default="main", description="The branch whose commits are delivered."
+    )
+    directory: FolderName = Field(
+        default=".",
+        description="The app's directory in that repository; commits that touch nothing there are left out.",
+    )
+    templates: FolderName = Field(
+        default="templates",
+        description="Directory of the committed templates, relative to this file (`portside synth -o`).",
+    )
+    execution_mode: Literal["QUEUED", "SUPERSEDED"] = Field(
+        default="QUEUED",
+        description="QUEUED: each commit waits for its turn. SUPERSEDED: a newer commit replaces one that waits.",
+    )
+
+
 class Settings(_Table):
     """The whole of portside.toml."""
 
@@ -117,6 +143,9 @@ class Settings(_Table):
     environments: dict[EnvironmentName, Environment] = Field(
         default_factory=lambda: {"staging": Environment(), "production": Environment()},
         description="Where the app runs; each has its own cluster and load balancer.",
+    )
+    pipeline: Pipeline | None = Field(
+        default=None, description="How commits get there. Without this table there is no pipeline."
     )
 
 
@@ -194,7 +223,7 @@ def _keys_at(location: list[str]) -> list[str]:
         if field is None:
             model = Environment  # below [environments.NAME]
             continue
-        inner = field.annotation
+        inner = Pipeline if part == "pipeline" else field.annotation
         model = inner if hasattr(inner, "model_fields") else Environment
     return sorted(model.model_fields)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from troposphere import Template
 
-from portside.blueprint import cluster, loadbalancer, repository, service
+from portside.blueprint import build, cluster, loadbalancer, pipeline, repository, service
 from portside.blueprint.app import App
 
 
@@ -36,6 +36,26 @@ def stacks(app: App, environment: str) -> list[Synthesised]:
         _stack("load balancer", app.load_balancer_stack(environment), loadbalancer.template(app.settings)),
         _stack("service", app.service_stack(environment), service.template(app, environment)),
     ]
+
+
+def delivery(app: App) -> list[Synthesised]:
+    """The two stacks of delivery, in order; none unless portside.toml has a [pipeline]."""
+    settings = app.settings.pipeline
+    if settings is None:
+        return []
+    return [
+        _stack("build", app.build_stack, build.template(app)),
+        _stack("pipeline", app.pipeline_stack, pipeline.template(app, settings)),
+    ]
+
+
+def every(app: App) -> list[Synthesised]:
+    """All stacks of all environments, each once."""
+    found: dict[str, Synthesised] = {}
+    for environment in app.settings.environments:
+        for stack in stacks(app, environment):
+            found.setdefault(stack.stack, stack)
+    return [*found.values(), *delivery(app)]
 
 
 def _stack(kind: str, name: str, template: Template) -> Synthesised:

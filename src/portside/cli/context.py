@@ -62,12 +62,12 @@ class Work:
     running: Running | None
 
 
-def open_app(directory: Path, environment: str) -> App:
+def open_app(directory: Path, environment: str | None) -> App:
     from portside.blueprint.app import App
     from portside.blueprint.settings import load
 
     app = App(load(directory))
-    if environment not in app.settings.environments:
+    if environment is not None and environment not in app.settings.environments:
         known = ", ".join(sorted(app.settings.environments))
         raise DeployError(
             f"{app.name} has no environment {environment}",
@@ -86,6 +86,18 @@ def open_work(terminal: Terminal, directory: Path, environment: str, target: str
         return Work(directory, app, environment, Aws(Target(name="AWS")), None)
     running = running_cloud(terminal, start=start)
     return Work(directory, app, environment, Aws(local_target(running)), running)
+
+
+def open_delivery(terminal: Terminal, directory: Path, target: str) -> Work:
+    """For the commands about an app's pipeline, which belongs to no environment."""
+    app = open_app(directory, None)
+    if app.settings.pipeline is None:
+        raise DeployError(
+            f"{app.name} has no pipeline",
+            "portside.toml has no table [pipeline]",
+            'Add [pipeline] with repository = "OWNER/REPO", and run `portside up`.',
+        )
+    return open_work(terminal, directory, next(iter(app.settings.environments)), target, start=False)
 
 
 def running_cloud(terminal: Terminal, *, start: bool) -> Running:

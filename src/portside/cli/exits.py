@@ -12,6 +12,7 @@
 | 7 | the image could not be built or pushed |
 | 8 | portside.toml or cloud.toml is wrong |
 | 9 | not everything runs and answers (`portside status`) |
+| 10 | the pipeline's newest execution, or the build, failed or was stopped |
 | 130 | interrupted |
 """
 
@@ -28,6 +29,7 @@ UNREACHABLE = 5
 IMAGE = 7
 SETTINGS = 8
 NOT_HEALTHY = 9
+NOT_DELIVERED = 10
 INTERRUPTED = 130
 
 # The next step where nothing better is known.

@@ -3,15 +3,15 @@ help, `entry.py` what becomes of errors."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from portside import __version__
-from portside.cli import cloud, exits
+from portside.cli import build, cloud, exits, pipeline
 from portside.cli.context import has_state, open_work
+from portside.cli.options import HERE, AppArgument, EnvOption, JsonOption, TargetName, TargetOption
 from portside.cli.terminal import Terminal
 
 app = typer.Typer(
@@ -22,22 +22,8 @@ app = typer.Typer(
     help="From a repository with a Dockerfile to a load-balanced service on Amazon ECS, on this machine first.",
 )
 app.add_typer(cloud.commands, name="cloud")
-
-
-class TargetName(StrEnum):
-    """Where to: the local cloud, or AWS as boto3's own configuration names it."""
-
-    LOCAL = "local"
-    AWS = "aws"
-
-
-AppArgument = Annotated[
-    Path, typer.Argument(metavar="[APP]", help="The app's directory, with its portside.toml.", show_default=False)
-]
-EnvOption = Annotated[str, typer.Option("--env", metavar="NAME", help="The environment.")]
-TargetOption = Annotated[TargetName, typer.Option("--target", help="Where to: the local cloud or AWS.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-HERE = Path()
+app.add_typer(pipeline.commands, name="pipeline")
+app.add_typer(build.commands, name="build")
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +59,10 @@ def init(
 @app.command()
 def synth(
     directory: AppArgument = HERE,
-    env: EnvOption = "staging",
+    env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--env", metavar="NAME", help="Only this environment; default: all."),
+    ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--output", metavar="DIR", help="Write one file per stack into DIR."),
@@ -154,6 +143,32 @@ def down(
         terminal.say("There is no local cloud, so there is nothing to take away.")
         return
     run(terminal, open_work(terminal, directory, env, target, start=True), yes)
+
+
+@app.command()
+def connect(
+    repository: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="OWNER/REPO", help="Without it, what is bound is listed.", show_default=False),
+    ] = None,
+    path: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="PATH", help="The checkout that stands for it.", show_default=False),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the checkout of OWNER/REPO.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a checkout on this machine stand for a repository, on the local cloud. It is never written to.
+
+    A commit on a branch that a pipeline follows starts that pipeline.
+
+    Example: portside connect ada/shop ~/src/shop
+    """
+    from portside.cli.context import running_cloud
+    from portside.cli.repositories import connect as run
+
+    terminal = Terminal()
+    run(terminal, running_cloud(terminal, start=False), repository, path, remove, as_json)
 
 
 @app.command()

@@ -6,9 +6,13 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from portside.cli import picture
 from portside.cli.context import Work
 from portside.cli.terminal import Terminal, words
+from portside.deploy import pipeline
 from portside.deploy import status as reading
+from portside.deploy.errors import DeployError
+from portside.deploy.pipeline import Picture
 from portside.deploy.status import AppStatus
 
 
@@ -23,10 +27,16 @@ def status(terminal: Terminal, work: Work, as_json: bool) -> bool:
     ]
     found = reading.read(work.aws, stacks, app.service_stack(environment), app.load_balancer_stack(environment))
     also = _own_address(work, found)
+    delivery = _pipeline(work)
     if as_json:
-        terminal.json({**asdict(found), "also": also, "healthy": found.healthy})
+        shown = None
+        if delivery is not None and delivery.newest is not None:
+            shown = {"name": delivery.name, "execution": asdict(delivery.newest), "failed": delivery.failed}
+        terminal.json({**asdict(found), "also": also, "healthy": found.healthy, "pipeline": shown})
     else:
         _print(terminal, found, also)
+        if delivery is not None:
+            terminal.data(_line(delivery))
     return found.healthy
 
 
@@ -69,3 +79,20 @@ def _own_address(work: Work, found: AppStatus) -> str:
                 for address in zone.get("LoadBalancerAddresses", []):
                     return f"http://{address['IpAddress']}:{parts.port}"
     return ""
+
+
+def _pipeline(work: Work) -> Picture | None:
+    """None where there is none, or none that can be read: the app's own state is what counts here."""
+    if work.app.settings.pipeline is None:
+        return None
+    try:
+        return pipeline.read(work.aws, pipeline.declaration(work.aws, work.app.pipeline_stack))
+    except DeployError:
+        return None
+
+
+def _line(found: Picture) -> str:
+    newest = found.newest
+    if newest is None:
+        return "pipeline no execution yet"
+    return f"pipeline {picture.state(found, newest)}  {newest.commit.short}  {newest.commit.subject}".rstrip()

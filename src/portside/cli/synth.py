@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from portside.blueprint.synth import Synthesised, stacks
+from portside.blueprint.synth import Synthesised, delivery, every, stacks
 from portside.cli.context import open_app
 from portside.cli.terminal import Terminal
 
 
-def synth(terminal: Terminal, directory: Path, environment: str, output: Path | None) -> None:
-    made = stacks(open_app(directory, environment), environment)
+def synth(terminal: Terminal, directory: Path, environment: str | None, output: Path | None) -> None:
+    """Without an environment, the stacks of all."""
+    app = open_app(directory, environment)
+    made = every(app) if environment is None else [*stacks(app, environment), *delivery(app)]
     if output is None:
         terminal.json({stack.stack: _document(stack) for stack in made})
         return

@@ -29,6 +29,7 @@ from portside.cloud.kernel.log import configure
 from portside.cloud.kernel.loop import After, Loop, TurnResult
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
+from portside.cloud.machine.git import GitRepositories
 from portside.cloud.process import Running
 from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.ancillary import Ancillary
@@ -41,9 +42,11 @@ from portside.cloud.settings import CloudSettings, Home
 
 if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
+    from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
+    from portside.cloud.services.repositories.service import Bindings
 
 MIGRATIONS = (
     "CREATE TABLE cloud (id TEXT NOT NULL);",
@@ -74,9 +77,13 @@ class Cloud:
             "logs": self._make_logs,
             "elbv2": self._make_elbv2,
             "ecs": self._make_ecs,
+            "codebuild": self._make_codebuild,
             "cloudformation": self._make_cloudformation,
             "cloudwatch": self._make_cloudwatch,
             "autoscaling": self._make_autoscaling,
+            "codepipeline": self._make_codepipeline,
+            "codeconnections": self._make_codeconnections,
+            "codestar-connections": self._make_codestar_connections,
         }
         sessions = Sessions(database=self.database, ids=self.ids, clock=self.clock)
         reader = RoleReader(self.ancillary, settings.account)
@@ -89,7 +96,7 @@ class Cloud:
             self.dispatcher,
             self.ancillary,
             self._registry,
-            {"/_portside/health": self._health},
+            {"/_portside/health": self._health, "/_portside/repositories": self._repositories},
             account=settings.account,
             region=settings.region,
             ids=self.ids,
@@ -97,14 +104,18 @@ class Cloud:
             session=sessions.caller,
         )
         self.server = Server(self.gateway, settings.address, settings.port)
+        self.checkouts = GitRepositories()
         self._started_at = self.clock.now()
         self._bridge = ""
         self._parts = AsyncExitStack()
         self._resuming: asyncio.Task[None] | None = None
         self._ecr: Ecr | None = None
+        self._bindings: Bindings | None = None
+        self._binding = asyncio.Lock()
         self._engine: Engine | None = None
         self._elb: Elb | None = None
         self._ecs: Ecs | None = None
+        self._codebuild: CodeBuild | None = None
 
     async def __aenter__(self) -> Cloud:
         async with AsyncExitStack() as parts:
@@ -130,11 +141,13 @@ class Cloud:
         if self._resuming is not None:
             await asyncio.gather(self._resuming, return_exceptions=True)
         await self._parts.aclose()
-        if self._ecs is not None:
+        for service in (self._codebuild, self._ecs):
+            if service is None:
+                continue
             from portside.cloud.machine.engine import EngineError
 
             try:
-                await self._ecs.remove_all()
+                await service.remove_all()
             except EngineError as error:
                 self.log.error("containers could not be removed", error=error.reason)
         if self._engine is not None:
@@ -232,12 +245,11 @@ class Cloud:
         await self.dispatcher.service("ecr")
         await self._load("ecs", "ecs.orchestrator")
         from portside.cloud.images import RegistryForEcs
-        from portside.cloud.machine.docker import DockerEngine
         from portside.cloud.services.ecs.images import EngineImages
         from portside.cloud.services.ecs.orchestrator import Ecs
 
         assert self._ecr is not None
-        engine = self._engine = DockerEngine(_engine_host(self.settings), self.log)
+        engine = self._docker()
         self._ecs = Ecs(
             calls=self.dispatcher,
             pace=self.pace,
@@ -253,6 +265,65 @@ class Cloud:
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
         return self._ecs.service()
+
+    async def _make_codebuild(self) -> Service:
+        await self.dispatcher.service("ecr")
+        await self._load("codebuild", "codebuild.service")
+        from portside.cloud.images import ImagesForBuilds, RegistryForEcs
+        from portside.cloud.machine.build_guards import BuildGuards
+        from portside.cloud.services.codebuild.service import CodeBuild
+        from portside.cloud.services.ecs.images import EngineImages
+        from portside.image import buildimage
+        from portside.image.builder import Builder
+
+        assert self._ecr is not None
+        host, settings, engine = _engine_host(self.settings), self.settings, self._docker()
+
+        async def make(say: Callable[[str], None]) -> str:
+            async with Builder(host) as builder:
+                return await buildimage.ensure(builder, say)
+
+        source = EngineImages(engine, RegistryForEcs(self._ecr.images), settings.account)
+        self._codebuild = CodeBuild(
+            calls=self.dispatcher,
+            engine=engine,
+            roles=self.access,
+            images=ImagesForBuilds(source, make, settings.build_image),
+            guards=BuildGuards(
+                engine=host,
+                directory=self.home.state / "guards",
+                registry=f"{settings.account}.dkr.ecr.{settings.region}.amazonaws.com",
+                local=lambda: f"{settings.address}:{self.server.port}",
+                cloud=self.id,
+                clock=self.clock,
+                log=self.log,
+            ),
+            repositories=self.checkouts,
+            bound=(await self._bound()).path,
+            endpoint=self._endpoint_for_builds,
+            directory=self.home.state,
+            cloud=self.id,
+            **self._shared,
+        )
+        await self._parts.enter_async_context(self._codebuild)
+        return self._codebuild.service()
+
+    async def _endpoint_for_builds(self) -> tuple[str, dict[str, str]]:
+        """How a container reaches the cloud: by the bridge, or by the name that engines in a machine of their own
+        give to this one."""
+        found = self._bridge or bridge.address()
+        if found:
+            return f"http://{found}:{self.server.port}", {}
+        name = "host.docker.internal"
+        return f"http://{name}:{self.server.port}", {name: "host-gateway"}
+
+    def _docker(self) -> Engine:
+        """The engine, which all services share."""
+        if self._engine is None:
+            from portside.cloud.machine.docker import DockerEngine
+
+            self._engine = DockerEngine(_engine_host(self.settings), self.log)
+        return self._engine
 
     async def _make_cloudformation(self) -> Service:
         await self._load("cloudformation", "cloudformation.api")
@@ -284,6 +355,50 @@ class Cloud:
         return AutoScalingApi(
             database=self.database, clock=self.clock, pace=self.pace, calls=self.dispatcher, log=self.log
         ).service()
+
+    async def _bound(self) -> Bindings:
+        """Which checkouts stand for which repositories; made when first needed."""
+        async with self._binding:
+            if self._bindings is None:
+                await asyncio.to_thread(importlib.import_module, "portside.cloud.services.repositories.service")
+                from portside.cloud.services.repositories.service import Bindings
+
+                made = Bindings(
+                    database=self.database, clock=self.clock, log=self.log, repositories=self.checkouts
+                )
+                self._bindings = await self._parts.enter_async_context(made)
+            return self._bindings
+
+    async def _make_codepipeline(self) -> Service:
+        bound = await self._bound()
+        await self._load("codepipeline", "codepipeline.service")
+        from portside.cloud.services.codepipeline.service import CodePipeline
+
+        pipelines = CodePipeline(
+            calls=self.dispatcher,
+            roles=self.access,
+            permit=self.access.permit,
+            repositories=self.checkouts,
+            bound=bound.path,
+            watch=bound.watch,
+            **self._shared,
+        )
+        self.ancillary.subscribe("s3", pipelines.sources.wake)
+        await self._parts.enter_async_context(pipelines)
+        return pipelines.service()
+
+    async def _make_codeconnections(self) -> Service:
+        return await self._connections("codeconnections")
+
+    async def _make_codestar_connections(self) -> Service:
+        return await self._connections("codestar-connections")
+
+    async def _connections(self, name: str) -> Service:
+        bound = await self._bound()
+        await self._load(name, "codeconnections.api")
+        from portside.cloud.services.codeconnections.api import ConnectionsApi
+
+        return ConnectionsApi(name=name, any_bound=lambda: bound.any, **self._shared).service()
 
     # The rest of the front
 
@@ -318,6 +433,9 @@ class Cloud:
         await self.dispatcher.service("ecr")
         assert self._ecr is not None
         await self._ecr.registry(connection, receive, send)
+
+    async def _repositories(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await (await self._bound()).page(connection, receive, send)
 
     async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()

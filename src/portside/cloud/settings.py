@@ -39,6 +39,9 @@ class CloudSettings:
     """`aws` keeps AWS's waiting times; `fast` shortens them to a tenth."""
     engine: str = ""
     """Engine socket such as unix:///var/run/docker.sock; empty: DOCKER_HOST, or the first that answers."""
+    build_image: str = ""
+    """Image for builds that ask for `aws/codebuild/...`; empty: one that portside makes, without language
+    runtimes."""
     ancillary_endpoint: str = ""
     """Another AWS endpoint in place of moto for IAM, EC2, S3 and the like."""
 

@@ -106,7 +106,7 @@ class Aws:
             raise Unreachable(what, str(error), remedy) from error
 
 
-def error_code(error: Exception) -> str:
+def error_code(error: BaseException) -> str:
     """The AWS code of a botocore ClientError, else an empty string."""
     response = getattr(error, "response", None)
     return str(response["Error"].get("Code", "")) if isinstance(response, dict) else ""

@@ -154,3 +154,11 @@ def follow(
 
 def outputs(record: dict[str, Any]) -> dict[str, str]:
     return {row["OutputKey"]: row["OutputValue"] for row in record.get("Outputs", [])}
+
+
+def parameters(record: dict[str, Any]) -> dict[str, str]:
+    return {row["ParameterKey"]: row.get("ParameterValue", "") for row in record.get("Parameters", [])}
+
+
+def tags(record: dict[str, Any]) -> dict[str, str]:
+    return {row["Key"]: row["Value"] for row in record.get("Tags", [])}

@@ -27,7 +27,7 @@ EXIT_CODES = {
 
 def cause(aws: Aws, record: dict[str, Any], happened: list[StackEvent]) -> str:
     """One or two sentences on why."""
-    first = _first_failure(happened)
+    first = first_failure(happened)
     if first is None:
         return str(record.get("StackStatusReason", "")) or "CloudFormation gives no reason"
     said = f"{first.logical_id} ({first.type}): {first.reason or 'no reason given'}"
@@ -39,37 +39,44 @@ def cause(aws: Aws, record: dict[str, Any], happened: list[StackEvent]) -> str:
 
 
 def next_step(aws: Aws, record: dict[str, Any], happened: list[StackEvent]) -> str:
-    first = _first_failure(happened)
+    first = first_failure(happened)
     if first is not None and first.type == SERVICE:
         return "See the app's own output: `portside logs`. Then correct it and run `portside up` again."
     name = record["StackName"]
     return f"All events: `aws cloudformation describe-stack-events --stack-name {name}`."
 
 
-def _first_failure(happened: list[StackEvent]) -> StackEvent | None:
+def first_failure(happened: list[StackEvent]) -> StackEvent | None:
+    """The event that the others follow from."""
     failed = [e for e in happened if e.failed and not e.about_stack and not e.reason.startswith(ECHOES)]
     return failed[0] if failed else None
 
 
 def _service_detail(aws: Aws, service_arn: str) -> str:
     """What the newest stopped task of the service died of."""
+    told = (describe_stopped(task) for task in stopped_tasks(aws, service_arn))
+    return next((text for text in told if text), "")
+
+
+# ECS's own doing, and no sign of a fault.
+PLANNED = ("Scaling activity initiated by",)
+
+
+def stopped_tasks(aws: Aws, service_arn: str) -> list[dict[str, Any]]:
+    """Newest first; those that ECS stopped to make room come last. None where they cannot be read."""
     parts = service_arn.split("/")
     if len(parts) < 3:
-        return ""
+        return []
     cluster, service = parts[-2], parts[-1]
     ecs = aws.client("ecs")
     try:
         with aws.errors("the service's tasks cannot be read"):
             arns = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")["taskArns"]
-            tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:20])["tasks"] if arns else []
+            tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
     except DeployError:
-        return ""
-    stopped = sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
-    for task in stopped:
-        told = describe_stopped(task)
-        if told:
-            return told
-    return ""
+        return []
+    newest = sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
+    return sorted(newest, key=lambda task: str(task.get("stoppedReason", "")).startswith(PLANNED))
 
 
 def describe_stopped(task: dict[str, Any]) -> str:

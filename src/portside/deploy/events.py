@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from portside.deploy.api import Aws
@@ -19,6 +20,7 @@ class StackEvent:
     type: str
     status: str
     reason: str
+    at: datetime | None = None
 
     @property
     def about_stack(self) -> bool:
@@ -64,4 +66,5 @@ def _event(row: dict[str, Any]) -> StackEvent:
         row.get("ResourceType", ""),
         row.get("ResourceStatus", ""),
         row.get("ResourceStatusReason", ""),
+        row.get("Timestamp"),
     )

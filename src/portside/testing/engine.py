@@ -7,8 +7,11 @@ process in a container does: print lines, run for a while or for ever, end with 
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.machine.engine import (
@@ -70,6 +73,7 @@ class FakeEngine:
         self._states: dict[str, ContainerState] = {}
         self._lines: dict[str, list[LogLine]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._files: dict[str, dict[str, bytes]] = {}
         self._listeners: list[asyncio.Queue[ContainerEvent | None]] = []
         self._changed = asyncio.Event()
 
@@ -105,6 +109,10 @@ class FakeEngine:
 
     def spec(self, container: str) -> ContainerSpec:
         return self._specs[container]
+
+    def files(self, container: str) -> dict[str, bytes]:
+        """Files of a container by absolute path. Tests may add what its program would have written."""
+        return self._files.setdefault(container, {})
 
     # Engine
 
@@ -238,6 +246,31 @@ class FakeEngine:
                 return
             await self._changed.wait()
             self._answer()
+
+    async def put_archive(self, container: str, path: str, archive: AsyncIterator[bytes]) -> None:
+        self._answer()
+        state = self._state(container)
+        content = io.BytesIO(b"".join([chunk async for chunk in archive]))
+        with tarfile.open(fileobj=content) as tar:
+            for member in tar:
+                found = tar.extractfile(member) if member.isfile() else None
+                if found is not None:
+                    self.files(state.id)[str(PurePosixPath(path, member.name))] = found.read()
+
+    async def get_archive(self, container: str, path: str) -> AsyncIterator[bytes]:
+        self._answer()
+        files = self.files(self._state(container).id)
+        root = PurePosixPath(path)
+        inside = {name: data for name, data in files.items() if PurePosixPath(name).is_relative_to(root)}
+        if not inside:
+            raise Missing(f"Could not find the file {path} in container {container}")
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
+            for name, data in inside.items():
+                member = tarfile.TarInfo(str(PurePosixPath(root.name, PurePosixPath(name).relative_to(root))))
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        yield content.getvalue()
 
     async def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
         self._answer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -45,13 +45,14 @@ async def serve(
     ancillary: Calls | None = None,
     forwarder: Forwarder | None = None,
     registry: AsgiApp | None = None,
+    pages: Mapping[str, AsgiApp] | None = None,
 ) -> AsyncIterator[str]:
     """Yields the endpoint's URL, `http://127.0.0.1:PORT`. Call blocking clients by `asyncio.to_thread`."""
     gateway = Gateway(
         Dispatcher(ancillary or ScriptedCalls(), services),
         forwarder or _NoForwarder(),
         registry or _no_registry,
-        {},
+        pages or {},
         account=ACCOUNT,
         region=REGION,
         ids=Ids(),

@@ -23,6 +23,7 @@ from portside.cloud.services.calls import Caller
 
 # A template by body is 51,200 bytes and an ECR layer part 20 MiB in base64; nothing of ours is larger.
 LARGEST_BODY = 64 * 1024 * 1024
+PAGES = "/_portside/"
 
 
 class Forwarder(Protocol):
@@ -47,7 +48,7 @@ class Gateway:
     """The ASGI application of the cloud.
 
     `registry` answers everything under /v2/; `pages` maps other unsigned paths (`/_portside/health`) to
-    applications of their own.
+    applications of their own, which answer what lies below their path as well.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Gateway:
             await self._other(connection, receive, send)
             return
         path: str = connection["path"]
-        page = self._pages.get(path)
+        page = self._page(path)
         if page is not None:
             await page(connection, receive, send)
             return
@@ -86,6 +87,12 @@ class Gateway:
             await self._registry(connection, receive, send)
             return
         await self._aws(connection, receive, send)
+
+    def _page(self, path: str) -> AsgiApp | None:
+        found = self._pages.get(path)
+        if found is None and path.startswith(PAGES):
+            found = next((page for at, page in self._pages.items() if path.startswith(f"{at}/")), None)
+        return found
 
     async def _aws(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in connection["headers"]}

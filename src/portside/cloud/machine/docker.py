@@ -35,6 +35,7 @@ CREATE = 60.0  # may have to set up a snapshot
 START = 60.0
 STOP_MARGIN = 30.0  # on top of the grace that the container gets
 LOAD = 600.0
+ARCHIVE = 900.0
 PULL = 1800.0
 
 MIB = 1024 * 1024
@@ -198,6 +199,24 @@ class DockerEngine:
                 if line.at >= since:
                     yield line
 
+    async def put_archive(self, container: str, path: str, archive: AsyncIterator[bytes]) -> None:
+        headers = {"content-type": "application/x-tar"}
+        async with (
+            self._limited(ARCHIVE, "unpack an archive"),
+            self._call(
+                f"containers/{container}/archive", "PUT", params={"path": path}, data=archive, headers=headers
+            ),
+        ):
+            pass
+
+    async def get_archive(self, container: str, path: str) -> AsyncIterator[bytes]:
+        async with (
+            self._limited(ARCHIVE, "pack an archive"),
+            self._call(f"containers/{container}/archive", "GET", params={"path": path}) as answer,
+        ):
+            async for chunk in answer.content.iter_any():
+                yield chunk
+
     async def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
         filters = json.dumps({"type": ["container"], "label": [f"{k}={v}" for k, v in labels.items()]})
         async with self._call("events", "GET", params={"filters": filters}) as answer:
@@ -263,7 +282,7 @@ class DockerEngine:
         try:
             client = await self._open()
             # The limit is on the engine's first sign of life; how long a whole call may take is `_limited`'s.
-            opening = PULL if method == "POST" else QUICK
+            opening = QUICK if method in ("GET", "DELETE", "HEAD") else PULL
             async with asyncio.timeout(opening):
                 query = client._query(path, method=method, timeout=aiohttp.ClientTimeout(), **options)
                 answer = await query.__aenter__()

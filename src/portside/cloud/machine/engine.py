@@ -211,6 +211,15 @@ class Engine(Protocol):
         """The output from `since` on (inclusive). `follow` goes on until the container has exited."""
         ...
 
+    async def put_archive(self, container: str, path: str, archive: AsyncIterator[bytes]) -> None:
+        """Unpack a tar stream into the directory `path` of a container, running or not."""
+        ...
+
+    def get_archive(self, container: str, path: str) -> AsyncIterator[bytes]:
+        """A file or directory of a container, running or not, as a tar stream; names begin with its last part.
+        Missing if there is none."""
+        ...
+
     def events(self, labels: Mapping[str, str]) -> AsyncIterator[ContainerEvent]:
         """Events from now on; ends or raises Unavailable when the engine goes away."""
         ...

@@ -58,3 +58,12 @@ class Repositories(Protocol):
     async def clone(self, path: str, commit: str, target: Path, depth: int = 0) -> None:
         """Clone into the directory `target` with `commit` checked out; `depth` 0 is the whole history."""
         ...
+
+
+class Watched(Repositories, Protocol):
+    """Repositories whose changes can be noticed."""
+
+    async def mark(self, path: str) -> str:
+        """Changes whenever a branch or tag may have; cheap enough to ask several times a second. Empty if there is
+        no repository."""
+        ...

@@ -78,6 +78,10 @@ class MotoApp:
         return response
 
     def _run(self, seed: int, request: Request) -> Response:
+        if request.service == "s3":
+            from portside.cloud.moto_server import bucket_policies
+
+            bucket_policies.install()
         mock_random.seed(seed)
         headers = HTTPHeaders()
         for key, value in request.headers.items():
