@@ -42,7 +42,7 @@ async def codebuild(tmp_path):
 async def test_projects(codebuild):
     made = (await codebuild("create_project", name="app", **PROJECT))["project"]
     assert made["arn"] == f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/app"
-    with pytest.raises(ClientError, match="ResourceAlreadyExistsException.*Project already exists"):
+    with pytest.raises(ClientError, match=r"ResourceAlreadyExistsException.*Project already exists"):
         await codebuild("create_project", name="app", **PROJECT)
     with pytest.raises(ClientError, match="InvalidInputException"):
         await codebuild("create_project", name="-x", **PROJECT)
