@@ -103,6 +103,7 @@ def test_a_project_gets_its_defaults():
         ({"environment": GOOD["environment"] | {"environmentVariables": [{"name": "CODEBUILD_A", "value": ""}]}}, "reserved"),
         ({"serviceRole": "r"}, "Invalid service role"),
         ({"timeoutInMinutes": 4}, "from 5 to 2160"),
+        ({"environment": GOOD["environment"] | {"registryCredential": {"credential": "c"}}}, "registryCredential"),
         ({"badgeEnabled": True}, "does not offer build badges"),
         ({"buildBatchConfig": {"serviceRole": "x"}}, "does not offer batch builds"),
         ({"secondarySources": [{"type": "GITHUB", "location": "l"}]}, "sourceIdentifier must be given"),

@@ -69,6 +69,8 @@ def check(spec: Params) -> None:
         raise not_offered("build badges (badgeEnabled)")
     if spec.get("fileSystemLocations"):
         raise not_offered("file systems in builds (fileSystemLocations)")
+    if (spec.get("environment") or {}).get("registryCredential"):
+        raise not_offered("credentials of other registries (registryCredential)")
     if spec.get("buildBatchConfig"):
         raise not_offered("batch builds (buildBatchConfig)")
     if spec.get("autoRetryLimit"):
