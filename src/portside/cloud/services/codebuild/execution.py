@@ -39,6 +39,7 @@ from portside.cloud.services.codebuild.outside import BuildImages, Endpoint, Gua
 from portside.cloud.services.codebuild.records import Build, Context, Stage, Status
 from portside.cloud.services.codebuild.reporting import Reporting
 from portside.cloud.services.codebuild.sources import Fetched, Sources, read_file
+from portside.cloud.services.codebuild.specs import drives_an_engine
 from portside.cloud.services.codebuild.transcript import Said, Transcript, completed, masker, stamped
 from portside.cloud.services.codebuild.uploads import Uploads, find_cache
 from portside.cloud.services.codebuild.validate import is_inline
@@ -211,7 +212,7 @@ class Execution:
         self._save(replace(build.left(Status.SUCCEEDED, now), container=container).moved(Stage.RUNNING))
 
     async def _follow(self, build: Build) -> None:
-        if build.spec["environment"].get("privilegedMode"):
+        if drives_an_engine(build.spec["environment"]):
             await self._guards.open(build.uuid, build.project)
         spec = _parsed(build.buildspec or "")
         caller = await self._caller(build)
@@ -421,7 +422,7 @@ class Execution:
         directories = {each.identifier: each.directory for each in fetched}
         kms = build.spec["encryptionKey"]
         own = environment.own(build, directories, image=build.spec["environment"]["image"], kms_key=kms)
-        privileged = bool(build.spec["environment"].get("privilegedMode"))
+        privileged = drives_an_engine(build.spec["environment"])
         binds: tuple[str, ...] = ()
         if privileged:
             sockets = await self._guards.open(build.uuid, build.project)
