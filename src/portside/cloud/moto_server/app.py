@@ -78,6 +78,9 @@ class MotoApp:
         return response
 
     def _run(self, seed: int, request: Request) -> Response:
+        from portside.cloud.moto_server import retired_policies
+
+        retired_policies.install()  # any service's request may be the first to need a role
         if request.service == "s3":
             from portside.cloud.moto_server import bucket_policies
 

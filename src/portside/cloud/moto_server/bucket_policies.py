@@ -1,7 +1,8 @@
 """Bucket policies with their conditions.
 
 moto looks at the policy of a bucket but not at the conditions in it, so that the usual "deny everything that does
-not come over TLS" would lock everybody out. The one method that decides is replaced by our own reading of policies.
+not come over TLS" would lock everybody out. The one method that decides is replaced by our own reading of
+policies.
 Source: the IAM User Guide, "IAM JSON policy elements: Condition".
 """
 
