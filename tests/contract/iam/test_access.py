@@ -291,3 +291,12 @@ async def test_a_role_that_cloudformation_may_not_assume_is_refused_at_once(worl
     role = await world.role("elsewhere", statement("*"), service="ec2.amazonaws.com")
     with pytest.raises(ClientError, match=f"Role {role} is invalid or cannot be assumed"):
         await world.do("cloudformation", "create_stack", StackName="s", TemplateBody=body, RoleARN=role)
+
+
+async def test_a_policy_that_aws_retired_can_be_attached_and_allows_what_its_successor_does(world):
+    arn = await world.role("oldest")
+    retired = "arn:aws:iam::aws:policy/AWSCodePipelineReadOnlyAccess"
+    await world.do("iam", "attach_role_policy", RoleName="oldest", PolicyArn=retired)
+    keys = await world.session(arn)
+    assert (await world.refused("ssm", "describe_parameters", keys))["Code"] == "AccessDeniedException"
+    await world.do("s3", "list_buckets", keys)

@@ -521,3 +521,12 @@ async def test_only_privileged_builds_get_a_guarded_socket(world):
     uuid = build["id"].split(":")[1]
     assert world.engine.created[-1].binds == (f"/guards/{uuid}:/codebuild/engine",)
     assert uuid in world.guards.closed
+
+
+async def test_the_first_images_for_docker_get_it_without_the_setting(world):
+    world.project("oldest", GREETING, environment={"image": "aws/codebuild/docker:1.12.1"})
+    build = await world.build("oldest")
+    uuid = build["id"].split(":")[1]
+    assert world.engine.created[-1].binds == (f"/guards/{uuid}:/codebuild/engine",)
+    assert uuid in world.guards.closed
+    assert build["environment"]["privilegedMode"] is False

@@ -6,7 +6,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.codebuild import junit
 from portside.cloud.services.codebuild.selection import select
 from portside.cloud.services.codebuild.sources import repository_name
-from portside.cloud.services.codebuild.specs import project_spec
+from portside.cloud.services.codebuild.specs import drives_an_engine, project_spec
 from portside.cloud.services.codebuild.stored_values import split
 
 FILES = ["/s/a", "/s/b.txt", "/s/d/c.txt", "/s/d/e/f", "/s/.hidden", "/tmp/x", "/other/y"]
@@ -88,6 +88,20 @@ def test_a_project_gets_its_defaults():
     spec = project_spec("app", GOOD, {}, "key")
     assert (spec["timeoutInMinutes"], spec["queuedTimeoutInMinutes"], spec["encryptionKey"]) == (60, 480, "key")
     assert spec["environment"]["privilegedMode"] is False
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"image": "aws/codebuild/docker:1.12.1"}, True),
+        ({"image": "aws/codebuild/docker:17.09.0", "privilegedMode": False}, True),
+        ({"image": "aws/codebuild/standard:7.0", "privilegedMode": True}, True),
+        ({"image": "aws/codebuild/standard:7.0", "privilegedMode": False}, False),
+        ({"image": "docker:1.12.1"}, False),
+    ],
+)
+def test_privileged_builds_and_the_first_images_for_docker_drive_an_engine(environment, expected):
+    assert drives_an_engine(environment) is expected
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.serialise import Response
 
 HOSTS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing"}
+# None of these is the first to need a role, so that moto's part for IAM is not loaded for them.
+ROLELESS = frozenset({"s3", "ssm", "secretsmanager", "sns", "sqs", "events", "kms", "codecommit"})
 SERVICE_HEADER = "x-portside-service"
 REGION_HEADER = "x-portside-region"
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
@@ -78,6 +80,10 @@ class MotoApp:
         return response
 
     def _run(self, seed: int, request: Request) -> Response:
+        if request.service not in ROLELESS:
+            from portside.cloud.moto_server import retired_policies
+
+            retired_policies.install()
         if request.service == "s3":
             from portside.cloud.moto_server import bucket_policies
 

@@ -40,6 +40,8 @@ class BuildLoop:
     def resume(self) -> None:
         for build in records.unfinished(self._database):
             self.loop.wake(build.id)
+        for key in self._execution.remains():
+            self.loop.wake(key)
 
     async def close(self) -> None:
         works = list(self._works.values())
@@ -49,7 +51,11 @@ class BuildLoop:
 
     async def turn(self, key: str) -> TurnResult:
         build = records.build(self._database, key)
-        if build is None or build.complete:
+        if build is None:
+            return Done()
+        if build.complete:
+            # Cut off before it had cleared up.
+            await self._execution.clean(build)
             return Done()
         now = self._clock.now()
         if build.stage is Stage.FINALIZING:
@@ -135,7 +141,6 @@ class BuildLoop:
         return After(0.0)
 
     async def _finish(self, build: Build) -> TurnResult:
-        await self._execution.clean(build)
         now = self._clock.now()
         status = build.status
         if status is Status.IN_PROGRESS:
@@ -147,6 +152,8 @@ class BuildLoop:
         for each in records.unfinished(self._database):
             if each.stage is Stage.QUEUED:
                 self.loop.wake(each.id)
+        # Whoever waits for the build need not wait for this.
+        await self._execution.clean(build)
         return Done()
 
     def _save(self, build: Build) -> None:

@@ -39,6 +39,7 @@ from portside.cloud.services.codebuild.outside import BuildImages, Endpoint, Gua
 from portside.cloud.services.codebuild.records import Build, Context, Stage, Status
 from portside.cloud.services.codebuild.reporting import Reporting
 from portside.cloud.services.codebuild.sources import Fetched, Sources, read_file
+from portside.cloud.services.codebuild.specs import drives_an_engine
 from portside.cloud.services.codebuild.transcript import Said, Transcript, completed, masker, stamped
 from portside.cloud.services.codebuild.uploads import Uploads, find_cache
 from portside.cloud.services.codebuild.validate import is_inline
@@ -211,7 +212,7 @@ class Execution:
         self._save(replace(build.left(Status.SUCCEEDED, now), container=container).moved(Stage.RUNNING))
 
     async def _follow(self, build: Build) -> None:
-        if build.spec["environment"].get("privilegedMode"):
+        if drives_an_engine(build.spec["environment"]):
             await self._guards.open(build.uuid, build.project)
         spec = _parsed(build.buildspec or "")
         caller = await self._caller(build)
@@ -346,10 +347,16 @@ class Execution:
         """Remove what a build had in the engine and on this machine. Safe to do twice."""
         self._sessions.pop(build.id, None)
         await asyncio.gather(
-            self._engine.remove(build.container or self._name(build)),
-            self._guards.close(build.uuid),
-            asyncio.to_thread(shutil.rmtree, self._work(build), ignore_errors=True),
+            self._engine.remove(build.container or self._name(build)), self._guards.close(build.uuid)
         )
+        # Last, for it is by this that what is not cleared up is known.
+        await asyncio.to_thread(shutil.rmtree, self._work(build), ignore_errors=True)
+
+    def remains(self) -> list[str]:
+        """The ids of completed builds that are not cleared up."""
+        places = (self._directory / "builds").glob("*")
+        found = (records.by_uuid(self._database, place.name) for place in places)
+        return [build.id for build in found if build is not None and build.complete]
 
     async def say(self, build: Build, *texts: str) -> None:
         """Lines at the end of a build's log, as far as they can be had."""
@@ -426,7 +433,7 @@ class Execution:
         directories = {each.identifier: each.directory for each in fetched}
         kms = build.spec["encryptionKey"]
         own = environment.own(build, directories, image=build.spec["environment"]["image"], kms_key=kms)
-        privileged = bool(build.spec["environment"].get("privilegedMode"))
+        privileged = drives_an_engine(build.spec["environment"])
         binds: tuple[str, ...] = ()
         if privileged:
             sockets = await self._guards.open(build.uuid, build.project)

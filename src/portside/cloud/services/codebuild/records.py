@@ -244,6 +244,12 @@ def build(reader: Reader, identifier: str) -> Build | None:
     return _build(rows[0]) if rows else None
 
 
+def by_uuid(reader: Reader, uuid: str) -> Build | None:
+    """The build whose id ends in `uuid`, which no two share."""
+    rows = reader.read("SELECT document FROM codebuild_build WHERE id LIKE ?", (f"%:{uuid}",))
+    return _build(rows[0]) if rows else None
+
+
 def unfinished(reader: Reader) -> list[Build]:
     """Builds that are not complete, oldest first."""
     rows = reader.read("SELECT document FROM codebuild_build WHERE complete = 0 ORDER BY started_at, rowid")

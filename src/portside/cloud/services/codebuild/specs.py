@@ -20,6 +20,8 @@ MEMBERS = (
     "concurrentBuildLimit", "autoRetryLimit",
 )  # fmt: skip
 
+ENGINE_IMAGES = "aws/codebuild/docker:"
+
 # Parameter of StartBuild -> where in the project it goes.
 _OVERRIDES = {
     "sourceTypeOverride": ("source", "type"),
@@ -80,6 +82,15 @@ def project_spec(name: str, given: Params, present: Mapping[str, Any], key: str)
     spec["environment"] = environment
     check(spec)
     return spec
+
+
+def drives_an_engine(environment: Mapping[str, Any]) -> bool:
+    """Whether a build gets an engine's socket.
+
+    The first images for Docker started an engine before there was a setting for it: projects that name one come
+    without privilegedMode.
+    """
+    return bool(environment.get("privilegedMode")) or str(environment.get("image", "")).startswith(ENGINE_IMAGES)
 
 
 def _source(given: Params) -> Params:
