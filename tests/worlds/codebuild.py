@@ -274,7 +274,8 @@ class World:
         # Files are read and written in threads, which virtual time knows nothing of.
         for _ in range(2000):
             found = self.find(build)
-            if found["buildComplete"]:
+            # It is complete before it is cleared up.
+            if found["buildComplete"] and not (self.path / "builds" / build.split(":")[1]).exists():
                 return found
             await self._settle()
         raise AssertionError(f"not finished: {found}")

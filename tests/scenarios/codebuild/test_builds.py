@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from portside.cloud.machine.engine import Unavailable
 from portside.cloud.services.calls import PIPELINE_KEY
 from worlds.codebuild import ROLE, World, archive, contexts, phases, unpacked
 
@@ -44,6 +45,29 @@ async def test_a_build_succeeds_and_its_shell_lasts_from_phase_to_phase(world):
     assert world.engine.states == []
     assert list((world.path / "builds").iterdir()) == []
     assert world.services.callers == {ROLE}
+
+
+async def test_a_cloud_that_dies_before_it_has_cleared_up_does_so_at_its_next_start(tmp_path, monkeypatch):
+    made = World(tmp_path)
+    remove = made.engine.remove
+
+    async def until_complete(container):
+        if started and made.find(started[0])["buildComplete"]:
+            raise Unavailable("the cloud is killed now")
+        await remove(container)
+
+    started = []
+    async with made.running() as world:
+        world.project(buildspec=GREETING)
+        monkeypatch.setattr(world.engine, "remove", until_complete)
+        started.append(world.call("StartBuild", projectName="app")["build"]["id"])
+        await world.reached(started[0], "COMPLETED")
+        assert len(world.engine.states) == 1
+    monkeypatch.undo()
+    async with made.running() as world:
+        build = await world.finished(started[0])
+        assert build["buildStatus"] == "SUCCEEDED"
+        assert world.engine.states == []
 
 
 async def test_in_version_0_1_every_command_has_a_shell_of_its_own(world):
