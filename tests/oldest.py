@@ -80,3 +80,127 @@ CODEBUILD: dict[str, Any] = {
         },
     },
 }
+
+
+def everything(*actions: str) -> list[dict[str, Any]]:
+    """An inline policy as wide as they were."""
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    return [{"PolicyName": "all", "PolicyDocument": {"Statement": [statement]}}]
+
+
+def with_policies(made: dict[str, Any], *actions: str) -> dict[str, Any]:
+    return made | {"Properties": made["Properties"] | {"Policies": everything(*actions)}}
+
+
+def deploy(environment: str) -> dict[str, Any]:
+    """A stage that deploys the service stack with the tag that the build wrote down."""
+    return {
+        "Name": environment.title(),
+        "Actions": [
+            {
+                "Name": "Deploy",
+                "ActionTypeId": {
+                    "Category": "Deploy",
+                    "Owner": "AWS",
+                    "Provider": "CloudFormation",
+                    "Version": "1",
+                },
+                "Configuration": {
+                    "ChangeSetName": "Deploy",
+                    "ActionMode": "CREATE_UPDATE",
+                    "StackName": f"{environment}-helloworld-service",
+                    "Capabilities": "CAPABILITY_NAMED_IAM",
+                    "TemplatePath": f"App::templates/{environment}-helloworld-service.template",
+                    "RoleArn": {"Fn::GetAtt": ["DeployRole", "Arn"]},
+                    "ParameterOverrides": '{"Tag": {"Fn::GetParam": ["BuildOutput", "build.json", "tag"]}}',
+                },
+                "InputArtifacts": [{"Name": "App"}, {"Name": "BuildOutput"}],
+            }
+        ],
+    }
+
+
+CODEPIPELINE: dict[str, Any] = {
+    "AWSTemplateFormatVersion": "2010-09-09",
+    "Resources": {
+        "Bucket": {
+            "Type": "AWS::S3::Bucket",
+            "Properties": {"VersioningConfiguration": {"Status": "Enabled"}},
+        },
+        "PipelineRole": with_policies(
+            role("codepipeline.amazonaws.com"),
+            *("codecommit:*", "codebuild:*", "cloudformation:*", "iam:*", "s3:*", "ecs:*", "cloudwatch:*"),
+        ),
+        "DeployRole": with_policies(
+            role("cloudformation.amazonaws.com"),
+            *("cloudformation:*", "ecr:*", "ecs:*", "elasticloadbalancing:*", "iam:*", "logs:*"),
+        ),
+        "Pipeline": {
+            "Type": "AWS::CodePipeline::Pipeline",
+            "Properties": {
+                "RoleArn": {"Fn::GetAtt": ["PipelineRole", "Arn"]},
+                "ArtifactStore": {"Type": "S3", "Location": {"Ref": "Bucket"}},
+                "Stages": [
+                    {
+                        "Name": "Source",
+                        "Actions": [
+                            {
+                                "Name": "Source",
+                                "ActionTypeId": {
+                                    "Category": "Source",
+                                    "Owner": "ThirdParty",
+                                    "Provider": "GitHub",
+                                    "Version": "1",
+                                },
+                                "Configuration": {
+                                    "Owner": "ToBeConfiguredLater",
+                                    "Repo": "ToBeConfiguredLater",
+                                    "Branch": "main",
+                                    "OAuthToken": "ToBeConfiguredLater",
+                                },
+                                "OutputArtifacts": [{"Name": "App"}],
+                            }
+                        ],
+                    },
+                    {
+                        "Name": "Build",
+                        "Actions": [
+                            {
+                                "Name": "Container",
+                                "ActionTypeId": {
+                                    "Category": "Build",
+                                    "Owner": "AWS",
+                                    "Provider": "CodeBuild",
+                                    "Version": "1",
+                                },
+                                "Configuration": {"ProjectName": "HelloWorldContainer"},
+                                "InputArtifacts": [{"Name": "App"}],
+                                "OutputArtifacts": [{"Name": "BuildOutput"}],
+                            }
+                        ],
+                    },
+                    deploy("staging"),
+                    {
+                        "Name": "Approval",
+                        "Actions": [
+                            {
+                                "Name": "Approval",
+                                "ActionTypeId": {
+                                    "Category": "Approval",
+                                    "Owner": "AWS",
+                                    "Provider": "Manual",
+                                    "Version": "1",
+                                },
+                                "Configuration": {},
+                                "InputArtifacts": [],
+                                "OutputArtifacts": [],
+                            }
+                        ],
+                    },
+                    deploy("production"),
+                ],
+            },
+        },
+    },
+    "Outputs": {"Pipeline": {"Value": {"Ref": "Pipeline"}}},
+}

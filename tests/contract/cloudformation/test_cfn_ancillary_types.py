@@ -99,6 +99,21 @@ def allow(action: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
 
 
+async def test_policies_of_old_templates_say_no_version(cloud: Cloud) -> None:
+    old = {"Statement": allow("s3:GetObject")["Statement"]}
+    resources: dict[str, Any] = {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "AssumeRolePolicyDocument": {"Statement": trust("ec2.amazonaws.com")["Statement"]},
+                "Policies": [{"PolicyName": "old", "PolicyDocument": old}],
+            },
+        },
+        "Policy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": old}},
+    }
+    await cloud.create({"Resources": resources}, Capabilities=["CAPABILITY_IAM"])
+
+
 async def test_roles_profiles_and_policies(cloud: Cloud) -> None:
     resources: dict[str, Any] = {
         "Role": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
@@ -20,6 +20,14 @@ async def _quietly(work: Work, operation: str, params: Params) -> None:
     except AwsError as error:
         if not is_missing(error):
             raise
+
+
+def document_of(policy: Any) -> str:
+    """A policy as JSON. Those of old templates say no version, which IAM reads as the first one; the ancillary
+    services take none but the second, and no policy without variables means anything else in it."""
+    if isinstance(policy, dict) and "Version" not in policy:
+        policy = {"Version": "2012-10-17"} | policy
+    return text(policy)
 
 
 class Role(Handler):
@@ -46,7 +54,7 @@ class Role(Handler):
     async def configure(self, work: Work) -> None:
         name = {"RoleName": work.physical_id}
         for each in work.properties.get("Policies") or []:
-            document = text(each["PolicyDocument"])
+            document = document_of(each["PolicyDocument"])
             await work.call(
                 "iam", "PutRolePolicy", name | {"PolicyName": each["PolicyName"], "PolicyDocument": document}
             )
@@ -55,7 +63,7 @@ class Role(Handler):
 
     async def update(self, work: Work) -> Params:
         given, old, name = work.properties, work.old, {"RoleName": work.physical_id}
-        document = text(given["AssumeRolePolicyDocument"])
+        document = document_of(given["AssumeRolePolicyDocument"])
         await work.call("iam", "UpdateAssumeRolePolicy", name | {"PolicyDocument": document})
         if any(given.get(key) != old.get(key) for key in ("Description", "MaxSessionDuration")):
             params = {"Description": "", "MaxSessionDuration": 3600} | request("iam", "UpdateRole", given)
@@ -169,7 +177,7 @@ class Policy(Handler):
                     {
                         f"{holder}Name": each,
                         "PolicyName": name,
-                        "PolicyDocument": text(work.properties["PolicyDocument"]),
+                        "PolicyDocument": document_of(work.properties["PolicyDocument"]),
                     },
                 )
 
@@ -215,6 +223,7 @@ class ManagedPolicy(Handler):
 
     async def create(self, work: Work) -> tuple[str, Params]:
         params = request("iam", "CreatePolicy", work.properties) | {"PolicyName": work.name}
+        params["PolicyDocument"] = document_of(work.properties["PolicyDocument"])
         made = await work.call("iam", "CreatePolicy", params)
         return str(made["Policy"]["Arn"]), {}
 
@@ -232,7 +241,7 @@ class ManagedPolicy(Handler):
                 spare = [each["VersionId"] for each in versions if not each["IsDefaultVersion"]]
                 oldest = min(spare, key=lambda version: int(version.lstrip("v")))
                 await _quietly(work, "DeletePolicyVersion", arn | {"VersionId": oldest})
-            document = text(work.properties["PolicyDocument"])
+            document = document_of(work.properties["PolicyDocument"])
             await work.call("iam", "CreatePolicyVersion", arn | {"PolicyDocument": document, "SetAsDefault": True})
         await self.configure(work)
         for members, holder in _HOLDERS:
