@@ -186,8 +186,8 @@ def history(terminal: Terminal, work: Work, most: int, as_json: bool) -> None:
         took = words.span((end - each.started).total_seconds()) if each.started else ""
         state = words.STATUS.get(each.status, each.status.lower())
         line = f"{each.id[:8]}  {began:<20}  {state:<12.12}  {took:>7}  {each.commit.short:<8}  "
-        line += f"{each.trigger}  {each.commit.subject}"
-        terminal.data(line.rstrip() if len(line) <= width else f"{line[: width - 1]}…")
+        line += f"{each.commit.subject}  ({each.trigger})" if each.trigger else each.commit.subject
+        terminal.data(words.cut(line.rstrip(), width))
 
 
 def logs(terminal: Terminal, work: Work, follow: bool) -> None:

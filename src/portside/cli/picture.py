@@ -138,7 +138,7 @@ def text(picture: Picture, why: tuple[Why, ...], now: datetime, width: int) -> l
     """The whole picture. Notes that do not fit are wrapped; reasons and logs stay as they are."""
     found = rows(picture, now)
     columns = [max((len(getattr(row, name)) for row in found), default=0) for name in ("stage", "action", "state")]
-    lines = [*heading(picture, now), ""]
+    lines = [*(cut(line, width) for line in heading(picture, now)), ""]
     for row in found:
         line = (
             f"{row.stage:<{columns[0]}}  {row.action:<{columns[1]}}  {row.state:<{columns[2]}}  "
@@ -150,8 +150,13 @@ def text(picture: Picture, why: tuple[Why, ...], now: datetime, width: int) -> l
         else:
             lines.append(f"{line}  {row.note}".rstrip())
     lines += reasons(why)
-    lines += hints(picture)
+    for hint in hints(picture):
+        lines += wrap(hint, width, subsequent_indent="      ") or [""]
     return lines
+
+
+def cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def reasons(why: tuple[Why, ...]) -> list[str]:

@@ -7,6 +7,7 @@ changes are printed, each once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -73,6 +74,29 @@ class Line:
         return (self.ended if self.ended is not None else _now()) - self.began
 
 
+def fitted(text: str, width: int) -> str:
+    """Long lines broken between words, and further ones indented, so that the terminal need not break words."""
+    from textwrap import wrap
+
+    lines: list[str] = []
+    for line in text.splitlines() or [""]:
+        lead = len(line) - len(line.lstrip())
+        label = re.match(r"\s+(Why|Next):\s+", line)
+        indent = " " * (label.end() if label else lead)
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        lines += wrap(
+            line.lstrip(),
+            width,
+            initial_indent=" " * lead,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
 @dataclass
 class Terminal:
     """Standard output and error of one command. `live` where somebody watches."""
@@ -103,6 +127,10 @@ class Terminal:
         if self._board is not None:
             self._board.print(text)
         else:
+            if self.live:
+                from shutil import get_terminal_size
+
+                text = fitted(text, get_terminal_size().columns)
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager

@@ -44,14 +44,15 @@ def test_the_picture_says_who_waits_for_what():
         "            approve or reject; cccccccc waits for bbbbbbbb to leave",
         "Production  Deploy   succeeded        1 min  aaaaaaaa",
         "",
-        "Next: `portside pipeline approve` shows what would change, and asks; `reject` refuses.",
+        "Next: `portside pipeline approve` shows what would change, and asks; `reject`",
+        "      refuses.",
     ]
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_of_an_action_is_wider_than_the_terminal(width):
     found = lines(WAITING, EXECUTIONS, width=width)
-    assert max(len(line) for line in found[4:]) <= max(width, len(found[-1]))
+    assert max(len(line) for line in found) <= width
     assert ("approve or reject" in found[7]) is (width == 120)
     assert "cccccccc waits for bbbbbbbb to leave" in " ".join(found)
 
@@ -130,3 +131,19 @@ def test_a_preview_of_a_first_deployment_and_of_what_is_unknown():
     shown = picture.preview(found)
     assert "  the image is the same" in shown
     assert "  template  unknown: no artifact App" in shown
+
+
+def test_long_lines_are_broken_between_words_and_indented():
+    from portside.cli.terminal import fitted
+
+    long = "  Why:  Stage Build of pipeline helloworld-codepipeline has neither failed nor been stopped."
+    assert fitted(long, 50).splitlines() == [
+        "  Why:  Stage Build of pipeline",
+        "        helloworld-codepipeline has neither failed",
+        "        nor been stopped.",
+    ]
+    assert (
+        fitted("    a/very/long/path/that/has/no/blank/in/it", 20)
+        == "    a/very/long/path/that/has/no/blank/in/it"
+    )
+    assert fitted("short\n\nlines", 20) == "short\n\nlines"
