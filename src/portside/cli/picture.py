@@ -165,7 +165,8 @@ def reasons(why: tuple[Why, ...]) -> list[str]:
         lines += ["", f"{each.stage} failed: {each.reason}"]
         if each.lines:
             lines.append(f"The last lines of {each.source}:")
-            lines += [f"  | {line}" for line in each.lines]
+            # A message of the log may be of several lines itself.
+            lines += [f"  | {line}" for message in each.lines for line in message.splitlines() or [""]]
     return lines
 
 

@@ -32,10 +32,12 @@ class Why:
 
 
 def failures(aws: Aws, picture: Picture) -> tuple[Why, ...]:
-    """One for every failed action whose stage's last execution failed."""
+    """One for every action that failed in the newest execution to have failed; older failures are history."""
+    failed = [each for each in picture.executions if each.status == FAILED]
+    last = failed[0].id if failed else ""
     found = []
     for stage in picture.stages:
-        if stage.status == FAILED:
+        if stage.status == FAILED and (not last or stage.execution == last):
             found += [explain(aws, action) for action in stage.actions if action.status == FAILED]
     return tuple(found)
 

@@ -147,3 +147,11 @@ def test_long_lines_are_broken_between_words_and_indented():
         == "    a/very/long/path/that/has/no/blank/in/it"
     )
     assert fitted("short\n\nlines", 20) == "short\n\nlines"
+
+
+def test_every_line_of_a_quoted_log_is_marked_as_one():
+    from portside.cli.picture import reasons
+    from portside.deploy.explain import Why
+
+    why = Why(stage="Build", action="Build", reason="it failed", source="build 1", lines=("one\n  two", "three"))
+    assert reasons((why,))[2:] == ["The last lines of build 1:", "  | one", "  |   two", "  | three"]

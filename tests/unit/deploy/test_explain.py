@@ -8,6 +8,7 @@ from delivery_answers import (
     DECLARED,
     EXECUTIONS,
     NEW,
+    NEWER,
     STACK,
     WAITING,
     Answers,
@@ -291,3 +292,11 @@ def test_an_execution_s_story_ends_where_a_person_is_waited_for():
     assert ("Staging", "Service UPDATE_FAILED: ECS Deployment Circuit Breaker was triggered") in told
     assert not [text for _, text in told if "older story" in text]
     assert told[-1] == ("Approval", "waits for a person")
+
+
+def test_what_failed_in_an_earlier_execution_is_history():
+    found = states("Approval", summary="wrong greeting")
+    found[1] = stage("Build", "Failed", "three", {"summary": "the build failed"})
+    ran = [execution("three", "Failed", NEWER), execution("two", "Failed", NEW)]
+    (why,) = failures(Answers(codepipeline=codepipeline(found, ran)))
+    assert (why.stage, why.reason) == ("Build", "the build failed")
