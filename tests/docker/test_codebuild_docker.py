@@ -279,6 +279,27 @@ phases:
     assert "built" in lines
 
 
+def test_a_docker_build_that_a_killed_cloud_cut_off_is_done_again(cloud, busybox, build_image):
+    spec = """
+version: 0.2
+phases:
+  build:
+    commands:
+      - mkdir slow
+      - printf 'FROM portside-test/busybox:debian\\nRUN echo began && sleep 6 && echo ended\\n' > slow/Dockerfile
+      - docker build --no-cache -t slow slow
+"""
+    identifier = cloud.begin(spec, privilegedMode=True)
+    wait_for(lambda: "began" in cloud.lines({"id": identifier}), ignoring=Exception)
+    cloud.kill()
+    cloud.start()
+    build = cloud.finished(identifier)
+    lines = cloud.lines(build)
+    assert build["buildStatus"] == "SUCCEEDED", "\n".join(lines)
+    assert "The local cloud was started again: docker build is done again" in lines
+    assert (lines.count("began"), lines.count("ended")) == (2, 1)
+
+
 def wait_for(reached, ignoring: type[BaseException] | tuple[()] = ()) -> None:
     deadline = time.monotonic() + 60
     while True:

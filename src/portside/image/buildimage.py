@@ -24,7 +24,7 @@ from portside.image.builder import Builder
 from portside.image.errors import ImageError
 
 REPOSITORY = "portside/build"
-EDITION = "4"
+EDITION = "5"
 PUBLIC_BASE = "debian:bookworm-slim"
 PACKAGES = (
     "bash", "ca-certificates", "curl", "git", "gzip", "jq", "make", "openssh-client", "procps", "python3", "tar",
@@ -130,9 +130,24 @@ if [ "$1" = login ]; then
     esac
   done
 fi
+life() {
+  curl -s -o /dev/null -D - --retry 30 --retry-delay 1 --retry-all-errors --unix-socket /var/run/docker.sock \
+    http://engine/_ping | sed -n 's/^Portside-Life: *//Ip'
+}
 if [ -S /var/run/docker.sock ]; then
-  curl -s -o /dev/null --retry 30 --retry-delay 1 --retry-all-errors --unix-socket /var/run/docker.sock \
-    http://engine/_ping
+  before=$(life)
+  /usr/local/libexec/docker "$@" && exit
+  code=$?
+  # What was cut off because the cloud ended is done again, unless it read its context from a pipe.
+  case "$1: $* " in
+  *" - "*) ;;
+  build:*|pull:*|push:*|tag:*)
+    if [ "$(life)" != "$before" ]; then
+      echo "The local cloud was started again: docker $1 is done again" >&2
+      exec /usr/local/libexec/docker "$@"
+    fi ;;
+  esac
+  exit "$code"
 fi
 exec /usr/local/libexec/docker "$@"
 """

@@ -12,6 +12,7 @@ import base64
 import binascii
 import fnmatch
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -89,7 +90,10 @@ class GuardedImages:
             kept = ("Api-Version", "Ostype", "Docker-Experimental", "Cache-Control", "Pragma")
             headers = {name: answer.headers[name] for name in kept if name in answer.headers}
         # Tells clients to build with the classic builder: the other one needs far more of the engine.
-        return web.Response(text="OK", headers=headers | {"Builder-Version": "1"})
+        # By the other header the build image's `docker` knows whether it was cut off by the cloud's end.
+        return web.Response(
+            text="OK", headers=headers | {"Builder-Version": "1", "Portside-Life": str(os.getpid())}
+        )
 
     async def _version(self, asked: Asked) -> web.StreamResponse:
         return document(await self._json("GET", f"{asked.version}/version"))
