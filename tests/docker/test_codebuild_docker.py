@@ -64,6 +64,10 @@ class Cloud:
         # A cloud that is started again keeps its port, as it does with the usual one.
         self.environ["PORTSIDE_PORT"] = self.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]
 
+    def identifier(self) -> str:
+        """The id that this cloud's containers and images are known by."""
+        return json.loads((self.home / "cloud" / "running.json").read_text())["id"]
+
     def kill(self) -> None:
         os.kill(json.loads((self.home / "cloud" / "running.json").read_text())["pid"], signal.SIGKILL)
 
@@ -298,6 +302,15 @@ phases:
     assert build["buildStatus"] == "SUCCEEDED", "\n".join(lines)
     assert "The local cloud was started again: docker build is done again" in lines
     assert (lines.count("began"), lines.count("ended")) == (2, 1)
+
+    def cached():
+        command = ["docker", "images", "--format", "{{.Repository}}"]
+        names = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+        return [name for name in names if name.startswith(f"portside.invalid/{cloud.identifier()}-cache/")]
+
+    wait_for(cached)
+    cloud.client("codebuild").delete_project(name="app")
+    wait_for(lambda: not cached())
 
 
 def wait_for(reached, ignoring: type[BaseException] | tuple[()] = ()) -> None:

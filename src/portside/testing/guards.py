@@ -11,6 +11,7 @@ class FakeGuards:
     def __init__(self) -> None:
         self.opened: dict[str, str] = {}
         self.closed: list[str] = []
+        self.forgotten: list[str] = []
 
     async def open(self, build: str, project: str) -> Path:
         self.opened[build] = project
@@ -19,6 +20,9 @@ class FakeGuards:
     async def close(self, build: str) -> None:
         self.opened.pop(build, None)
         self.closed.append(build)
+
+    async def forget(self, project: str) -> None:
+        self.forgotten.append(project)
 
     async def shutdown(self) -> None:
         self.opened.clear()

@@ -70,6 +70,15 @@ async def test_a_cloud_that_dies_before_it_has_cleared_up_does_so_at_its_next_st
         assert world.engine.states == []
 
 
+async def test_what_stayed_in_the_engine_for_a_project_goes_with_it(world):
+    world.project(buildspec=GREETING)
+    await world.build()
+    assert world.guards.forgotten == []
+    world.call("DeleteProject", name="app")
+    await world.clock.idle()
+    assert world.guards.forgotten == ["app"]
+
+
 async def test_in_version_0_1_every_command_has_a_shell_of_its_own(world):
     spec = """
 version: 0.1

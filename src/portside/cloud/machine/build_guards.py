@@ -110,11 +110,25 @@ class BuildGuards:
                 self._log.warning("images of a build stay behind", build=build, error=str(error))
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
+    async def forget(self, project: str) -> None:
+        """Take away the cache of a project. What a container still uses stays."""
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(connect(self._engine))
+            try:
+                async with asyncio.timeout(CLEAN_SECONDS):
+                    for name in await _tags(engine, f"{self._space(project)}/*"):
+                        await _remove(engine, name)
+            except (Refused, TimeoutError, OSError) as error:
+                self._log.warning("the cache of a project stays behind", project=project, error=str(error))
+
+    def _space(self, project: str) -> str:
+        return f"{DOMAIN}/{self._cloud}-cache/{hashlib.sha256(project.encode()).hexdigest()[:12]}"
+
     async def _keep(self, images: GuardedImages, engine: aiohttp.ClientSession, build: str, project: str) -> None:
         """Every image of the build gets the name of the project's cache; older ones and the build's own names
         go."""
         held = await images.held()
-        space = f"{DOMAIN}/{self._cloud}-cache/{hashlib.sha256(project.encode()).hexdigest()[:12]}"
+        space = self._space(project)
         stamp = f"t{int(self._clock.now() * 1000)}"
         for name in held:
             repository = f"{space}/{name.rpartition('/')[2].partition(':')[0]}"

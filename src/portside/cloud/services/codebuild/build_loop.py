@@ -23,10 +23,11 @@ MOST_AT_ONCE = 60
 MOST_ATTEMPTS = 8
 CHECK_SECONDS = 60.0
 MINUTE = 60.0
+PROJECT = "project/"
 
 
 class BuildLoop:
-    """Keys are ids of builds."""
+    """Keys are ids of builds, and `project/NAME` for projects that were deleted."""
 
     def __init__(self, *, database: Database, clock: Clock, log: Log, execution: Execution) -> None:
         self._database = database
@@ -50,6 +51,9 @@ class BuildLoop:
         await asyncio.gather(*works, return_exceptions=True)
 
     async def turn(self, key: str) -> TurnResult:
+        if key.startswith(PROJECT):
+            await self._execution.forget(key.removeprefix(PROJECT))
+            return Done()
         build = records.build(self._database, key)
         if build is None:
             return Done()

@@ -352,6 +352,10 @@ class Execution:
         # Last, for it is by this that what is not cleared up is known.
         await asyncio.to_thread(shutil.rmtree, self._work(build), ignore_errors=True)
 
+    async def forget(self, project: str) -> None:
+        """Take away what stayed in the engine for a project that is no more."""
+        await self._guards.forget(project)
+
     def remains(self) -> list[str]:
         """The ids of completed builds that are not cleared up."""
         places = (self._directory / "builds").glob("*")

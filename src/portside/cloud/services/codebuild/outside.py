@@ -37,6 +37,10 @@ class Guards(Protocol):
         """Serve it no more, end what is going on through it, and take away what it made but for the cache."""
         ...
 
+    async def forget(self, project: str) -> None:
+        """Take away the cache of a project that is no more."""
+        ...
+
     async def shutdown(self) -> None:
         """Stop serving all of them. What builds made stays, for they go on."""
         ...

@@ -5,6 +5,7 @@ Validates, writes and answers. The rules are in `validate.py` and `specs.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
@@ -49,6 +50,7 @@ class ProjectOperations:
     _database: Database
     _clock: Clock
     _ids: Ids
+    _wake: Callable[[str], None]
 
     @operation("CreateProject")
     def create_project(self, caller: Caller, params: Params) -> Params:
@@ -81,8 +83,10 @@ class ProjectOperations:
     @operation("DeleteProject")
     def delete_project(self, caller: Caller, params: Params) -> Params:
         """Builds stay, and one that does not exist is no error, as on AWS."""
+        name = project_name(caller, str(params["name"]))
         with self._database.write() as tx:
-            records.delete_project(tx, caller.region, project_name(caller, str(params["name"])))
+            records.delete_project(tx, caller.region, name)
+            tx.after_commit(lambda: self._wake(f"project/{name}"))
         return {}
 
     @operation("ListProjects")
