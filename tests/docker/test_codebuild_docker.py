@@ -260,7 +260,8 @@ phases: {build: {commands: ["printf 'FROM portside-test/busybox:debian\\nRUN sle
     cloud.client("codebuild").stop_build(id=identifier)
     assert cloud.finished(identifier)["buildStatus"] == "STOPPED"
     wait_for(lambda: "sleep 3123" not in docker("ps", "-a", "--no-trunc", "--format", "{{.Command}}"))
-    assert identifier.replace(":", "-") not in docker("ps", "-a", "--format", "{{.Names}}")
+    # A build is complete before its container is taken away.
+    wait_for(lambda: identifier.replace(":", "-") not in docker("ps", "-a", "--format", "{{.Names}}"))
 
 
 def test_kill_minus_9_in_mid_build_loses_and_doubles_nothing(cloud, busybox, build_image):
