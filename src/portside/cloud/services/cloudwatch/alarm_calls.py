@@ -31,11 +31,12 @@ _UNOFFERED = (
 
 
 class AlarmCalls:
-    """Part of `CloudWatchApi`. `_wake` makes the loop look at an alarm."""
+    """Part of `CloudWatchApi`. `_wake` makes the loop look at an alarm, `_move` takes one into a state."""
 
     _db: Database
     _clock: Clock
     _wake: Callable[[str], None]
+    _move: Callable[[Alarm, State, str, str], Alarm]
 
     @operation("PutMetricAlarm")
     def put_metric_alarm(self, caller: Caller, params: Params) -> Params:
@@ -150,12 +151,9 @@ class AlarmCalls:
                 json.loads(data)
             except ValueError:
                 raise AwsError("InvalidFormat", "StateReasonData was not valid JSON") from None
-        self.move(found, State(params["StateValue"]), params["StateReason"], data)
+        self._move(found, State(params["StateValue"]), params["StateReason"], data)
+        self._wake(found.key)
         return {}
-
-    def move(self, alarm: Alarm, state: State, reason: str, data: str) -> None:
-        """Into a state, for SetAlarmState: the loop is told, so that it takes the actions."""
-        raise NotImplementedError
 
     @operation("EnableAlarmActions")
     def enable_alarm_actions(self, caller: Caller, params: Params) -> Params:

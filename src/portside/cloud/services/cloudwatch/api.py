@@ -13,9 +13,7 @@ from portside.cloud.services.calls import Calls, Service, operations_of
 from portside.cloud.services.cloudwatch import records
 from portside.cloud.services.cloudwatch.alarm_calls import AlarmCalls
 from portside.cloud.services.cloudwatch.alarm_loop import AlarmLoop
-from portside.cloud.services.cloudwatch.evaluate import State
 from portside.cloud.services.cloudwatch.metric_calls import MetricCalls
-from portside.cloud.services.cloudwatch.records import Alarm
 
 
 class CloudWatchApi(MetricCalls, AlarmCalls):
@@ -29,6 +27,7 @@ class CloudWatchApi(MetricCalls, AlarmCalls):
         self._clock = clock
         self.loop = AlarmLoop(database=database, clock=clock, pace=pace, calls=calls, log=log, account=account)
         self._wake = self.loop.wake
+        self._move = self.loop.move
 
     async def __aenter__(self) -> CloudWatchApi:
         await self.loop.__aenter__()
@@ -39,7 +38,3 @@ class CloudWatchApi(MetricCalls, AlarmCalls):
 
     def service(self) -> Service:
         return Service("cloudwatch", operations_of(self), partial=True)
-
-    def move(self, alarm: Alarm, state: State, reason: str, data: str) -> None:
-        self.loop.move(alarm, state, reason, data)
-        self._wake(alarm.key)

@@ -24,37 +24,43 @@ MIGRATIONS = (
         region TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, declaration TEXT NOT NULL,
         secrets TEXT NOT NULL, PRIMARY KEY (region, name, version),
         FOREIGN KEY (region, name) REFERENCES cp_pipeline ON DELETE CASCADE);
-    CREATE TABLE cp_transition (
-        region TEXT NOT NULL, name TEXT NOT NULL, stage TEXT NOT NULL, side TEXT NOT NULL, enabled INTEGER NOT
-        NULL, reason TEXT NOT NULL, changed_by TEXT NOT NULL, changed_at REAL NOT NULL, PRIMARY KEY (region,
-        name, stage, side), FOREIGN KEY (region, name) REFERENCES cp_pipeline ON DELETE CASCADE); CREATE TABLE
-        cp_execution ( seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, region TEXT NOT NULL,
-        pipeline TEXT NOT NULL, version INTEGER NOT NULL, mode TEXT NOT NULL, status TEXT NOT NULL, summary TEXT
-        NOT NULL, started REAL NOT NULL, updated REAL NOT NULL, trigger_type TEXT NOT NULL, trigger_detail TEXT
-        NOT NULL, variables TEXT NOT NULL, overrides TEXT NOT NULL, rollback_target TEXT NOT NULL, stop_reason
-        TEXT, abandon INTEGER NOT NULL, token TEXT NOT NULL, FOREIGN KEY (region, pipeline) REFERENCES
-        cp_pipeline ON DELETE CASCADE); CREATE INDEX cp_execution_by_pipeline ON cp_execution (region, pipeline,
-        seq); CREATE INDEX cp_execution_by_status ON cp_execution (status); CREATE TABLE cp_stage ( seq INTEGER
-        PRIMARY KEY AUTOINCREMENT, execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE, stage
-        TEXT NOT NULL, phase TEXT NOT NULL, attempt INTEGER NOT NULL, entered INTEGER NOT NULL, manual_retries
-        INTEGER NOT NULL, automatic_retries INTEGER NOT NULL, summary TEXT NOT NULL, overridden TEXT NOT NULL,
-        UNIQUE (execution, stage)); CREATE TABLE cp_action ( seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT
-        NULL UNIQUE, execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE, stage TEXT NOT NULL,
-        action TEXT NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL NOT NULL, updated REAL
-        NOT NULL, body TEXT NOT NULL); CREATE INDEX cp_action_by_execution ON cp_action (execution, stage);
-        CREATE INDEX cp_action_by_status ON cp_action (status); CREATE TABLE cp_rule ( seq INTEGER PRIMARY KEY
-        AUTOINCREMENT, id TEXT NOT NULL UNIQUE, execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE
-        CASCADE, stage TEXT NOT NULL, moment TEXT NOT NULL, rule TEXT NOT NULL, attempt INTEGER NOT NULL, status
-        TEXT NOT NULL, started REAL NOT NULL, updated REAL NOT NULL, summary TEXT NOT NULL, code TEXT NOT NULL,
-        configuration TEXT NOT NULL); CREATE INDEX cp_rule_by_execution ON cp_rule (execution, stage); CREATE
-        TABLE cp_artifact ( execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE, name TEXT NOT
-        NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, revision TEXT NOT NULL, PRIMARY KEY (execution, name));
-        CREATE TABLE cp_variable ( execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE,
-        namespace TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (execution, namespace)); CREATE TABLE
-        cp_cursor ( region TEXT NOT NULL, pipeline TEXT NOT NULL, source TEXT NOT NULL, revision TEXT NOT NULL,
-        PRIMARY KEY (region, pipeline, source), FOREIGN KEY (region, pipeline) REFERENCES cp_pipeline ON DELETE
-        CASCADE); CREATE TABLE cp_webhook ( region TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,
-        secret TEXT NOT NULL, tags TEXT NOT NULL, PRIMARY KEY (region, name));
+    CREATE TABLE cp_transition (region TEXT NOT NULL, name TEXT NOT NULL, stage TEXT NOT NULL, side TEXT NOT
+        NULL, enabled INTEGER NOT NULL, reason TEXT NOT NULL, changed_by TEXT NOT NULL, changed_at REAL NOT
+        NULL, PRIMARY KEY (region, name, stage, side), FOREIGN KEY (region, name) REFERENCES cp_pipeline ON
+        DELETE CASCADE);
+    CREATE TABLE cp_execution (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, region TEXT NOT
+        NULL, pipeline TEXT NOT NULL, version INTEGER NOT NULL, mode TEXT NOT NULL, status TEXT NOT NULL,
+        summary TEXT NOT NULL, started REAL NOT NULL, updated REAL NOT NULL, trigger_type TEXT NOT NULL,
+        trigger_detail TEXT NOT NULL, variables TEXT NOT NULL, overrides TEXT NOT NULL, rollback_target TEXT
+        NOT NULL, stop_reason TEXT, abandon INTEGER NOT NULL, token TEXT NOT NULL, FOREIGN KEY (region,
+        pipeline) REFERENCES cp_pipeline ON DELETE CASCADE);
+    CREATE INDEX cp_execution_by_pipeline ON cp_execution (region, pipeline, seq);
+    CREATE INDEX cp_execution_by_status ON cp_execution (status);
+    CREATE TABLE cp_stage (seq INTEGER PRIMARY KEY AUTOINCREMENT, execution TEXT NOT NULL REFERENCES
+        cp_execution (id) ON DELETE CASCADE, stage TEXT NOT NULL, phase TEXT NOT NULL, attempt INTEGER NOT
+        NULL, entered INTEGER NOT NULL, manual_retries INTEGER NOT NULL, automatic_retries INTEGER NOT NULL,
+        summary TEXT NOT NULL, overridden TEXT NOT NULL, UNIQUE (execution, stage));
+    CREATE TABLE cp_action (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, execution TEXT NOT
+        NULL REFERENCES cp_execution (id) ON DELETE CASCADE, stage TEXT NOT NULL, action TEXT NOT NULL,
+        attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL NOT NULL, updated REAL NOT NULL, body
+        TEXT NOT NULL);
+    CREATE INDEX cp_action_by_execution ON cp_action (execution, stage);
+    CREATE INDEX cp_action_by_status ON cp_action (status);
+    CREATE TABLE cp_rule (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, execution TEXT NOT
+        NULL REFERENCES cp_execution (id) ON DELETE CASCADE, stage TEXT NOT NULL, moment TEXT NOT NULL, rule
+        TEXT NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, started REAL NOT NULL, updated REAL NOT
+        NULL, summary TEXT NOT NULL, code TEXT NOT NULL, configuration TEXT NOT NULL);
+    CREATE INDEX cp_rule_by_execution ON cp_rule (execution, stage);
+    CREATE TABLE cp_artifact (execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE, name
+        TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, revision TEXT NOT NULL, PRIMARY KEY
+        (execution, name));
+    CREATE TABLE cp_variable (execution TEXT NOT NULL REFERENCES cp_execution (id) ON DELETE CASCADE,
+        namespace TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (execution, namespace));
+    CREATE TABLE cp_cursor (region TEXT NOT NULL, pipeline TEXT NOT NULL, source TEXT NOT NULL, revision TEXT
+        NOT NULL, PRIMARY KEY (region, pipeline, source), FOREIGN KEY (region, pipeline) REFERENCES
+        cp_pipeline ON DELETE CASCADE);
+    CREATE TABLE cp_webhook (region TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL, secret TEXT
+        NOT NULL, tags TEXT NOT NULL, PRIMARY KEY (region, name));
     """,
 )
 
