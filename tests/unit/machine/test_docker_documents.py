@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from portside.cloud.machine import docker
+from portside.cloud.machine import docker_documents as documents
 from portside.cloud.machine.engine import (
     Conflict,
     ContainerSpec,
@@ -29,7 +30,7 @@ LABELS = {"portside.cloud": "c"}
 
 
 def test_a_plain_container() -> None:
-    document = docker.create_document(ContainerSpec("n", "image", LABELS))
+    document = documents.create_document(ContainerSpec("n", "image", LABELS))
     assert document["Healthcheck"] == {"Test": ["NONE"]}, "the image's own check is switched off, as on ECS"
     assert "Ulimits" not in document["HostConfig"], "some machines deny raising them"
     assert "Cmd" not in document and "Entrypoint" not in document
@@ -38,7 +39,7 @@ def test_a_plain_container() -> None:
 
 
 def test_everything_that_can_be_asked_for() -> None:
-    document = docker.create_document(
+    document = documents.create_document(
         ContainerSpec(
             "n", "image", LABELS, command=("a",), entrypoint=("b",), environment={"K": "v=w"},
             ports=(PortBinding(80, "127.1.0.1"), PortBinding(53, "127.1.0.1", 5353, "udp")), cpu_shares=256,
@@ -89,7 +90,7 @@ ZERO = "0001-01-01T00:00:00Z"
     ],
 )
 def test_phases(state: dict[str, Any], phase: Phase, code: int | None) -> None:
-    seen = docker.state_of(inspected(**state))
+    seen = documents.state_of(inspected(**state))
     assert (seen.phase, seen.exit_code, seen.name) == (phase, code, "n")
 
 
@@ -103,7 +104,7 @@ def test_times_ports_and_health() -> None:
     document["NetworkSettings"] = {
         "Ports": {"80/tcp": [{"HostIp": "127.1.0.1", "HostPort": "4000"}], "81/tcp": None}
     }
-    seen = docker.state_of(document)
+    seen = documents.state_of(document)
     assert seen.started_at == pytest.approx(1767222000.123456789, abs=1e-6)
     assert seen.ports == (PortBinding(80, "127.1.0.1", 4000),)
     assert seen.health is Health.UNHEALTHY
@@ -126,7 +127,7 @@ def test_times_ports_and_health() -> None:
     ],
 )
 def test_the_four_ways_of_saying_no(status: int, reason: str, kind: type[Exception]) -> None:
-    assert type(docker.translate(status, reason)) is kind
+    assert type(documents.translate(status, reason)) is kind
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_the_four_ways_of_saying_no(status: int, reason: str, kind: type[Excepti
     ],
 )
 def test_events(document: dict[str, Any], action: str | None) -> None:
-    event = docker.event_of(document)
+    event = documents.event_of(document)
     assert (event.action if event else None) == action
 
 
@@ -164,7 +165,7 @@ async def test_output_is_put_together_however_it_is_cut(size: int) -> None:
         for start in range(0, len(raw), size):
             yield raw[start : start + size]
 
-    lines = [line async for line in docker.demultiplex(chunks())]
+    lines = [line async for line in documents.demultiplex(chunks())]
     assert [(line.text, line.stream) for line in lines] == [
         ("one", "stdout"),
         ("two", "stderr"),

@@ -201,7 +201,10 @@ class Deployment:
 @dataclass(frozen=True, slots=True)
 class Task:
     """`registered` are the target groups that hold this task; `kill` means that its host is gone, so nothing
-    is waited for. `accounted`: its end has been counted by its service."""
+    is waited for. `accounted`: its end has been counted by its service. `instance` is empty on Fargate; `provider`
+    is the capacity provider, if one was asked for. `protected_until`: scaling in leaves it alone until then.
+    `network` is what an awsvpc task has of its own (`subnet`, `address`, ...); `discovered` are the service
+    registries that hold it."""
 
     arn: str
     region: str
@@ -232,6 +235,12 @@ class Task:
     accounted: bool = False
     waiting_for: str = ""
     version: int = 1
+    launch_type: str = "EC2"
+    provider: str = ""
+    zone: str = ""
+    protected_until: float | None = None
+    network: Params = field(default_factory=dict)
+    discovered: list[str] = field(default_factory=list)
     ports: list[str] = field(default_factory=list)
     balancers: list[Params] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
@@ -333,5 +342,13 @@ MIGRATIONS = (
     );
     CREATE INDEX ecs_event_service ON ecs_event (service, number);
     CREATE TABLE ecs_tag (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
+    """,
+    """
+    ALTER TABLE ecs_task ADD COLUMN launch_type TEXT NOT NULL DEFAULT 'EC2';
+    ALTER TABLE ecs_task ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+    ALTER TABLE ecs_task ADD COLUMN zone TEXT NOT NULL DEFAULT '';
+    ALTER TABLE ecs_task ADD COLUMN protected_until REAL;
+    ALTER TABLE ecs_task ADD COLUMN network TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE ecs_task ADD COLUMN discovered TEXT NOT NULL DEFAULT '[]';
     """,
 )
