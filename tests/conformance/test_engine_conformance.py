@@ -31,6 +31,7 @@ from portside.cloud.machine.engine import (
     Phase,
     PortBinding,
     Rejected,
+    Terminal,
 )
 from portside.testing.engine import FakeEngine, Program
 
@@ -243,3 +244,77 @@ async def test_a_health_check_is_run_by_the_engine(lab: Lab) -> None:
 async def test_limits_are_taken(lab: Lab) -> None:
     container = await lab.started("runs", memory=64, memory_reservation=32, cpu_shares=128)
     await lab.until(container, Phase.RUNNING)
+
+
+async def test_a_process_in_a_container_answers_and_ends_with_its_code(lab: Lab) -> None:
+    container = await lab.started("runs")
+    told = await lab.engine.execute(container, ("echo", "hello", "there"), terminal=False)
+    assert await _said(told) == b"hello there\n"
+    assert await told.exit_code() == 0
+    await told.close()
+
+
+async def test_a_process_in_a_container_gets_its_input(lab: Lab) -> None:
+    container = await lab.started("runs")
+    cat = await lab.engine.execute(container, ("cat",), terminal=False)
+    await cat.send(b"over and back\n")
+    assert await cat.receive() == b"over and back\n"
+    await cat.end_input()
+    assert await cat.receive() is None
+    await cat.close()
+
+
+async def test_a_shell_with_a_terminal_takes_its_size_and_ends_with_its_code(lab: Lab) -> None:
+    container = await lab.started("runs")
+    shell = await lab.engine.execute(container, ("sh",), terminal=True)
+    await shell.resize(100, 30)
+    await shell.send(b"exit 3\n")
+    await _said(shell)
+    assert await shell.exit_code() == 3
+    await shell.close()
+
+
+async def test_nothing_runs_in_a_container_that_does_not(lab: Lab) -> None:
+    container = await lab.engine.create(lab.spec("runs"))
+    with pytest.raises(Conflict):
+        await lab.engine.execute(container, ("echo",), terminal=False)
+
+
+async def _said(terminal: Terminal) -> bytes:
+    said = b""
+    async with asyncio.timeout(10):
+        while (part := await terminal.receive()) is not None:
+            said += part
+    return said
+
+
+async def test_a_volume_is_kept_until_it_is_removed_and_not_while_in_use(lab: Lab) -> None:
+    name = f"{lab.labels['portside.cloud']}-volume"
+    await lab.engine.create_volume(name, lab.labels)
+    await lab.engine.create_volume(name, lab.labels)  # there already: fine
+    assert await lab.engine.volumes(lab.labels) == [name]
+    container = await lab.engine.create(lab.spec("runs", binds=(f"{name}:/data",)))
+    with pytest.raises(Conflict):
+        await lab.engine.remove_volume(name)
+    await lab.engine.remove(container)
+    await lab.engine.remove_volume(name)
+    await lab.engine.remove_volume(name)  # gone already: fine
+    assert await lab.engine.volumes(lab.labels) == []
+
+
+async def test_a_container_may_be_in_a_second_network_that_must_exist(lab: Lab) -> None:
+    name = f"{lab.labels['portside.cloud']}-network"
+    await lab.engine.create_network(
+        name, lab.labels, subnet="169.254.66.0/28", gateway="169.254.66.2", internal=True
+    )
+    try:
+        with pytest.raises(Conflict):
+            await lab.engine.create_network(name, lab.labels, subnet="169.254.66.0/28", gateway="169.254.66.2")
+        assert await lab.engine.networks(lab.labels) == [name]
+        container = await lab.engine.create(lab.spec("runs", also=(name,)))
+        await lab.engine.remove(container)
+    finally:
+        await lab.engine.remove_network(name)
+    late = await lab.engine.create(lab.spec("runs", also=(name,)))
+    with pytest.raises(Missing):
+        await lab.engine.start(late)

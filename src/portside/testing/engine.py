@@ -50,6 +50,44 @@ class Program:
     out_of_memory: bool = False
 
 
+class FakeTerminal:
+    """A process of a fake container: it gives back what it is sent, `exit` ends it."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self.command = command
+        self.size = (0, 0)
+        self.closed = False
+        self._output: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._code = 0
+        if command[:1] == ("echo",):
+            self._output.put_nowait((" ".join(command[1:]) + "\n").encode())
+            self._output.put_nowait(None)
+
+    async def send(self, data: bytes) -> None:
+        word, _, code = data.decode().strip().partition(" ")
+        if word == "exit":
+            self._code = int(code or 0)
+            self._output.put_nowait(None)
+        else:
+            self._output.put_nowait(data)
+
+    async def end_input(self) -> None:
+        self._output.put_nowait(None)
+
+    async def receive(self) -> bytes | None:
+        return await self._output.get()
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.size = (columns, rows)
+
+    async def exit_code(self) -> int:
+        return self._code
+
+    async def close(self) -> None:
+        self.closed = True
+        self._output.put_nowait(None)
+
+
 RUNS = Program()
 EXITS = Program(seconds=0.0, code=1)
 
@@ -74,6 +112,9 @@ class FakeEngine:
         self._lines: dict[str, list[LogLine]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._files: dict[str, dict[str, bytes]] = {}
+        self._networks: dict[str, tuple[dict[str, str], str]] = {}
+        self._volumes: dict[str, dict[str, str]] = {}
+        self.terminals: list[FakeTerminal] = []
         self._listeners: list[asyncio.Queue[ContainerEvent | None]] = []
         self._changed = asyncio.Event()
 
@@ -173,14 +214,23 @@ class FakeEngine:
         program = self._program(spec.image) or RUNS
         if program.start_error:
             raise Rejected(program.start_error)
+        for network in spec.also:
+            if network not in self._networks:
+                raise Missing(f"network {network} not found")
         ports = tuple(self._publish(port) for port in spec.ports)
         now = self.clock.now()
         self._states[state.id] = replace(
-            state, phase=Phase.RUNNING, started_at=now, ports=ports, address="172.17.0.2"
+            state, phase=Phase.RUNNING, started_at=now, ports=ports, address=self._address(spec)
         )
         self._emit("start", state.id)
         self.print(state.id, *program.output)
         self._running[state.id] = asyncio.create_task(self._run(state.id, program), name=f"program:{spec.name}")
+
+    def _address(self, spec: ContainerSpec) -> str:
+        if spec.network not in (None, "bridge"):
+            return ""
+        used = {state.address for state in self.running}
+        return next(each for n in range(2, 65000) if (each := f"172.17.{n // 256}.{n % 256}") not in used)
 
     def _publish(self, port: PortBinding) -> PortBinding:
         used = {(p.host_ip, p.host_port) for s in self.running for p in s.ports} | self.taken_ports
@@ -284,15 +334,47 @@ class FakeEngine:
         finally:
             self._listeners.remove(queue)
 
-    async def create_network(self, name: str, labels: Mapping[str, str]) -> None:
+    async def execute(self, container: str, command: tuple[str, ...], *, terminal: bool) -> FakeTerminal:
         self._answer()
+        if self._state(container).phase is not Phase.RUNNING:
+            raise Conflict(f"Container {container} is not running")
+        made = FakeTerminal(command)
+        self.terminals.append(made)
+        return made
+
+    async def create_network(
+        self, name: str, labels: Mapping[str, str], *, subnet: str = "", gateway: str = "", internal: bool = False
+    ) -> None:
+        self._answer()
+        if name in self._networks:
+            raise Conflict(f"network with name {name} already exists")
+        if subnet and any(subnet == taken for _, taken in self._networks.values()):
+            raise Conflict("Pool overlaps with other one on this address space")
+        self._networks[name] = (dict(labels), subnet)
 
     async def remove_network(self, name: str) -> None:
         self._answer()
+        self._networks.pop(name, None)
 
     async def networks(self, labels: Mapping[str, str]) -> list[str]:
         self._answer()
-        return []
+        return [name for name, (carried, _) in self._networks.items() if _carries(carried, labels)]
+
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], driver: str = "", options: Mapping[str, str] | None = None
+    ) -> None:
+        self._answer()
+        self._volumes.setdefault(name, dict(labels))
+
+    async def remove_volume(self, name: str) -> None:
+        self._answer()
+        if any(name == bind.partition(":")[0] for each in self._states for bind in self._specs[each].binds):
+            raise Conflict(f"volume {name} is in use")
+        self._volumes.pop(name, None)
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        self._answer()
+        return [name for name, carried in self._volumes.items() if _carries(carried, labels)]
 
     async def close(self) -> None:
         tasks = list(self._running.values())

@@ -30,6 +30,7 @@ from portside.cloud.machine.engine import (
     LogLine,
     Missing,
     Rejected,
+    Terminal,
     Unavailable,
 )
 
@@ -73,6 +74,7 @@ class DockerEngine:
             cpus=int(found.get("NCPU") or 1),
             memory=int(found.get("MemTotal") or 0) // MIB,
             bridge=bridge,
+            architecture=str(found.get("Architecture") or "x86_64"),
             local=self._host.startswith("unix://") and "desktop" not in str(found.get("OperatingSystem")).lower(),
         )
 
@@ -128,6 +130,17 @@ class DockerEngine:
     # Containers
 
     async def create(self, spec: ContainerSpec) -> str:
+        container = await self._create_limited(spec)
+        try:
+            for network in spec.also:
+                body = json.dumps({"Container": container}).encode()
+                await self._json(f"networks/{network}/connect", "POST", data=body, limit=CREATE)
+        except BaseException:
+            await self.remove(container)
+            raise
+        return container
+
+    async def _create_limited(self, spec: ContainerSpec) -> str:
         document = create_document(spec)
         try:
             return await self._create(spec.name, document)
@@ -226,11 +239,39 @@ class DockerEngine:
                     if event is not None:
                         yield event
 
-    # Networks
+    async def execute(self, container: str, command: tuple[str, ...], *, terminal: bool) -> Terminal:
+        from portside.cloud.machine.docker_terminal import DockerTerminal
 
-    async def create_network(self, name: str, labels: Mapping[str, str]) -> None:
-        document = {"Name": name, "Labels": dict(labels), "CheckDuplicate": True}
-        await self._json("networks/create", "POST", data=json.dumps(document).encode())
+        asked = {
+            "AttachStdin": True,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Tty": terminal,
+            "Cmd": list(command),
+        }
+        body = json.dumps(asked).encode()
+        made = await self._json(f"containers/{container}/exec", "POST", data=body, limit=CREATE)
+        return await DockerTerminal.open(self._json, await self._open(), str(made["Id"]))
+
+    # Networks and volumes
+
+    async def create_network(
+        self, name: str, labels: Mapping[str, str], *, subnet: str = "", gateway: str = "", internal: bool = False
+    ) -> None:
+        document: dict[str, Any] = {
+            "Name": name,
+            "Labels": dict(labels),
+            "CheckDuplicate": True,
+            "Internal": internal,
+        }
+        if subnet:
+            document["IPAM"] = {"Config": [{"Subnet": subnet, "Gateway": gateway}]}
+        try:
+            await self._json("networks/create", "POST", data=json.dumps(document).encode())
+        except Rejected as error:
+            if "overlap" in error.reason.lower():
+                raise Conflict(error.reason) from None
+            raise
 
     async def remove_network(self, name: str) -> None:
         try:
@@ -242,6 +283,28 @@ class DockerEngine:
     async def networks(self, labels: Mapping[str, str]) -> list[str]:
         found = await self._json("networks", params={"filters": _filters(labels)})
         return [entry["Name"] for entry in found]
+
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], driver: str = "", options: Mapping[str, str] | None = None
+    ) -> None:
+        document = {
+            "Name": name,
+            "Labels": dict(labels),
+            "Driver": driver or "local",
+            "DriverOpts": dict(options or {}),
+        }
+        await self._json("volumes/create", "POST", data=json.dumps(document).encode(), limit=CREATE)
+
+    async def remove_volume(self, name: str) -> None:
+        try:
+            async with self._limited(CREATE, "remove a volume"), self._call(f"volumes/{name}", "DELETE"):
+                pass
+        except Missing:
+            return
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        found = await self._json("volumes", params={"filters": _filters(labels)})
+        return [entry["Name"] for entry in found.get("Volumes") or []]
 
     async def close(self) -> None:
         if self._client is not None:

@@ -71,6 +71,7 @@ def create_document(spec: ContainerSpec) -> dict[str, Any]:
         host["MemoryReservation"] = spec.memory_reservation * MIB
     if spec.network is not None:
         host["NetworkMode"] = spec.network
+    host |= {key: value for key, value in _optional_host(spec).items() if value}
     if spec.ulimits:
         host["Ulimits"] = [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits]
     document: dict[str, Any] = {
@@ -81,6 +82,10 @@ def create_document(spec: ContainerSpec) -> dict[str, Any]:
         "HostConfig": host,
         "Healthcheck": _health_check(spec),
     }
+    if spec.interactive:
+        document["OpenStdin"] = True
+    if spec.terminal:
+        document["Tty"] = True
     optional = {
         "Cmd": None if spec.command is None else list(spec.command),
         "Entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
@@ -90,6 +95,28 @@ def create_document(spec: ContainerSpec) -> dict[str, Any]:
         "StopSignal": spec.stop_signal,
     }
     return document | {key: value for key, value in optional.items() if value is not None}
+
+
+def _optional_host(spec: ContainerSpec) -> dict[str, Any]:
+    swap = spec.swap
+    if swap is not None and swap > 0:
+        swap = (swap + (spec.memory or 0)) * MIB
+    return {
+        "Dns": list(spec.dns),
+        "DnsSearch": list(spec.dns_search),
+        "Links": list(spec.links),
+        "Sysctls": dict(spec.sysctls),
+        "VolumesFrom": list(spec.volumes_from),
+        "Tmpfs": dict(spec.tmpfs),
+        "ShmSize": (spec.shared_memory or 0) * MIB,
+        "MemorySwap": swap,
+        "MemorySwappiness": spec.swappiness,
+        "CapAdd": list(spec.capabilities_added),
+        "CapDrop": list(spec.capabilities_dropped),
+        "SecurityOpt": list(spec.security_options),
+        "PidMode": spec.process_namespace,
+        "IpcMode": spec.ipc_namespace,
+    }
 
 
 def _health_check(spec: ContainerSpec) -> dict[str, Any]:

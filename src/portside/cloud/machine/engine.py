@@ -71,7 +71,8 @@ class Ulimit:
 class ContainerSpec:
     """A container to create. Memory in MiB, CPU in the 1024-per-core units of ECS. None: not limited.
 
-    Without `health_check` the one that the image may bring is switched off, as on ECS.
+    Without `health_check` the one that the image may bring is switched off, as on ECS. `network` may be another
+    container's (`container:<id>`); `also` are further networks. `binds` have the form `volume:/path[:options]`.
     """
 
     name: str
@@ -96,6 +97,23 @@ class ContainerSpec:
     binds: tuple[str, ...] = ()
     health_check: HealthCheck | None = None
     ulimits: tuple[Ulimit, ...] = ()
+    also: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    volumes_from: tuple[str, ...] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: int | None = None
+    swap: int | None = None
+    swappiness: int | None = None
+    capabilities_added: tuple[str, ...] = ()
+    capabilities_dropped: tuple[str, ...] = ()
+    security_options: tuple[str, ...] = ()
+    interactive: bool = False
+    terminal: bool = False
+    process_namespace: str = ""
+    ipc_namespace: str = ""
 
 
 class Health(StrEnum):
@@ -156,7 +174,8 @@ class ContainerEvent:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine is. `bridge` is the address at which containers reach the host, empty if unknown."""
+    """What the engine is. `bridge` is the address at which containers reach the host, empty if unknown;
+    `architecture` is the kernel's word (`x86_64`, `aarch64`)."""
 
     name: str
     version: str
@@ -164,6 +183,31 @@ class EngineInfo:
     memory: int
     bridge: str
     local: bool
+    architecture: str = "x86_64"
+
+
+class Terminal(Protocol):
+    """A process that was started in a running container besides its own."""
+
+    async def send(self, data: bytes) -> None:
+        """Its input."""
+        ...
+
+    async def end_input(self) -> None: ...
+
+    async def receive(self) -> bytes | None:
+        """The next of its output; None when it has ended."""
+        ...
+
+    async def resize(self, columns: int, rows: int) -> None: ...
+
+    async def exit_code(self) -> int:
+        """Once it has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up. A process with a terminal is told so."""
+        ...
 
 
 class Engine(Protocol):
@@ -224,10 +268,30 @@ class Engine(Protocol):
         """Events from now on; ends or raises Unavailable when the engine goes away."""
         ...
 
-    async def create_network(self, name: str, labels: Mapping[str, str]) -> None: ...
+    async def execute(self, container: str, command: tuple[str, ...], *, terminal: bool) -> Terminal:
+        """Run `command` in a running container. Conflict when it does not run."""
+        ...
+
+    async def create_network(
+        self, name: str, labels: Mapping[str, str], *, subnet: str = "", gateway: str = "", internal: bool = False
+    ) -> None:
+        """`internal`: without a way out. Conflict if the name exists, or the addresses are taken."""
+        ...
 
     async def remove_network(self, name: str) -> None: ...
 
     async def networks(self, labels: Mapping[str, str]) -> list[str]: ...
+
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], driver: str = "", options: Mapping[str, str] | None = None
+    ) -> None:
+        """One that exists already stays as it is."""
+        ...
+
+    async def remove_volume(self, name: str) -> None:
+        """A missing volume counts as removed. Conflict while a container has it."""
+        ...
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]: ...
 
     async def close(self) -> None: ...
