@@ -16,6 +16,7 @@ from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
 from portside.cloud.services.ecs.deployments import DeploymentApi
+from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
 from portside.cloud.services.ecs.tasks import TaskApi
@@ -42,13 +43,14 @@ class EcsApi:
         calls: Calls,
         wakes: Wakes,
         capacity: CapacityLoop,
+        outside: Outside,
     ) -> None:
         database.migrate("ecs", MIGRATIONS)
         self._database = database
         self._nouns = (
             ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
-            ServiceApi(database, ids, clock, calls, wakes),
+            ServiceApi(database, ids, clock, calls, wakes, outside),
             DeploymentApi(database),
             TaskApi(database, ids, clock, wakes),
             self,
