@@ -104,6 +104,7 @@ class Cloud:
                 "/_portside/repositories": self._repositories,
                 "/_portside/credentials": self._credentials,
                 "/_portside/metadata": self._metadata,
+                "/_portside/exec": self._execute,
             },
             account=settings.account,
             region=settings.region,
@@ -487,6 +488,15 @@ class Cloud:
         await self.dispatcher.service("ecs")
         assert self._pages_of_tasks is not None
         await self._pages_of_tasks.metadata(connection, receive, send)
+
+    async def _execute(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        if connection["type"] != "websocket":
+            await send({"type": "http.response.start", "status": 426, "headers": [(b"upgrade", b"websocket")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self.dispatcher.service("ecs")
+        assert self._ecs is not None
+        await self._ecs.execute.stream(connection, receive, send)
 
     async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()

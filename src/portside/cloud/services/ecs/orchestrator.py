@@ -82,7 +82,10 @@ class Ecs:
             wakes=wakes,
             capacity=self.capacity,
             outside=outside,
+            engine=engine,
+            log=log,
         )
+        self.execute = self._api.execute
         self.services = ServiceLoop(
             database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes
         )
