@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""\s*(=~|!~|==|!=|>=|<=|>|<|!(?=\s*\()|&&|\|\||[()\[\],]|"[^"]*"|'[^']*'|[^\s()\[\],=!<>&|]+)"""
@@ -28,18 +29,27 @@ _WORDS = {
 Subject = Mapping[str, tuple[str, ...]]
 
 
+Predicate = Callable[[Subject], bool]
+
+
 def matches(expression: str, subject: Subject) -> bool:
     """Does a container instance satisfy `expression`? `subject` maps names to the values it has there."""
+    return compiled(expression)(subject)
+
+
+@lru_cache(maxsize=256)
+def compiled(expression: str) -> Predicate:
+    """The expression as a question to a container instance; ValueError if it is broken."""
     parser = _Parser(_tokens(expression))
     answer = parser.either()
     if parser.peek() is not None:
         raise ValueError(f"unexpected '{parser.peek()}'")
-    return answer(subject)
+    return answer
 
 
 def check(expression: str) -> None:
     """Raise ValueError if the expression is broken."""
-    matches(expression, {})
+    compiled(expression)
 
 
 def _tokens(expression: str) -> list[str]:
@@ -54,9 +64,6 @@ def _tokens(expression: str) -> list[str]:
     if not found:
         raise ValueError("the expression is empty")
     return found
-
-
-Predicate = Callable[[Subject], bool]
 
 
 class _Parser:

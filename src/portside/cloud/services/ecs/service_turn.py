@@ -16,6 +16,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
 from portside.cloud.services.calls import Params
 from portside.cloud.services.ecs import announcements, blueprints, capacity, placement, rollout, store, tasks_made
+from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
 from portside.cloud.services.ecs.placement import NoRoom
 from portside.cloud.services.ecs.records import (
@@ -268,7 +269,7 @@ class ServiceTurn:
         """Place and write new tasks; True when not all of them found room."""
         started: list[str] = []
         short = False
-        candidates = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        board = Board(capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster))
         for deployment_id, count in plan.start:
             deployment = next(each for each in deployments if each.id == deployment_id)
             definition = store.definitions.get(self._tx, deployment.definition)
@@ -278,13 +279,12 @@ class ServiceTurn:
             demand = tasks_made.demand(
                 definition, blueprint, group, self._service.spec, placement.DEFAULT_SERVICE_STRATEGY
             )
-            pool = candidates
+            free: set[str] | None = None
             if self._daemon:
                 own = [each for each in members if each.deployment == deployment_id]
-                free = set(daemon_instances([each.arn for each in candidates], own))
-                pool = [each for each in candidates if each.arn in free]
+                free = set(daemon_instances(list(board.instances), own))
             for _ in range(count):
-                choice = placement.choose(demand, pool)
+                choice = board.place(demand, free)
                 if isinstance(choice, NoRoom):
                     self._announce(announcements.no_room(self._service.name, choice.reason), complaint=True)
                     short = True
@@ -305,9 +305,8 @@ class ServiceTurn:
                     tags=tags,
                 )
                 started.append(task.arn)
-                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
-                if self._daemon:
-                    pool = [each for each in pool if each.arn != choice.arn]
+                if free is not None:
+                    free.discard(choice.arn)
                 self._wake_task(task.arn)
         if started:
             self._announce(announcements.started(self._service.name, started))

@@ -25,6 +25,7 @@ from portside.cloud.services.ecs import (
     tasks_made,
     views,
 )
+from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.placement import NoRoom
@@ -69,11 +70,11 @@ class TaskApi:
             group = params.get("group") or f"family:{definition.family}"
             plan = blueprints.read(definition.spec, overrides)
             demand = tasks_made.demand(definition, plan, group, params, placement.DEFAULT_TASK_STRATEGY)
-            pool = capacity.candidates(tx, self._ids, caller.region, cluster.name)
+            board = Board(capacity.candidates(tx, self._ids, caller.region, cluster.name))
             made: list[Task] = []
             failures: list[Params] = []
             for _ in range(count):
-                choice = placement.choose(demand, pool)
+                choice = board.place(demand)
                 if isinstance(choice, NoRoom):
                     failures += [{"arn": arn, "reason": str(why)} for arn, why in choice.obstacles]
                     if not choice.obstacles:
@@ -93,7 +94,6 @@ class TaskApi:
                     tags=self._tags(tx, definition, params),
                 )
                 made.append(task)
-                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
                 arn = task.arn
                 tx.after_commit(lambda arn=arn: self._wakes.task(arn))  # type: ignore[misc]
             shown = [views.task(tx, each, ("TAGS",)) for each in made]
