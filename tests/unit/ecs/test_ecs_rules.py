@@ -93,7 +93,7 @@ def test_an_image_is_pinned_by_its_digest(reference: str, image: EnsuredImage, e
         {"mountPoints": [{"sourceVolume": "x"}]},
         {"linuxParameters": {"sharedMemorySize": 64}},
         {"logConfiguration": {"logDriver": "splunk"}},
-        {"resourceRequirements": [{"type": "GPU", "value": "1"}]},
+        {"resourceRequirements": [{"type": "InferenceAccelerator", "value": "one"}]},
         {"restartPolicy": {"enabled": True}},
     ],
 )

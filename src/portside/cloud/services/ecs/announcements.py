@@ -72,6 +72,10 @@ def no_room(name: str, reason: str) -> str:
     )
 
 
+def no_capacity(name: str, reason: str) -> str:
+    return f"(service {name}) was unable to place a task. Reason: {reason}."
+
+
 def impaired(name: str) -> str:
     return f"(service {name}) is unable to consistently start tasks successfully. {MORE}"
 

@@ -11,6 +11,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.ecs import errors, names, store, views
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop, deregister
+from portside.cloud.services.ecs.launching import association
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -42,9 +43,6 @@ class ClusterApi:
                 "Identifier was of invalid length or contains unsupported characters. Up to 255 letters "
                 "(uppercase and lowercase), numbers, hyphens, and underscores are allowed."
             )
-        for feature in ("capacityProviders", "defaultCapacityProviderStrategy"):
-            if params.get(feature):
-                raise errors.client(f"The local cloud does not offer '{feature}'.")
         arn = names.cluster_arn(caller, name)
         with self._database.write() as tx:
             present = store.clusters.get(tx, arn)
@@ -54,6 +52,12 @@ class ClusterApi:
                     for key in ("settings", "configuration", "serviceConnectDefaults")
                     if params.get(key)
                 }
+                wanted = [names.last(each) for each in params.get("capacityProviders") or []]
+                strategy = params.get("defaultCapacityProviderStrategy") or []
+                if wanted or strategy:
+                    spec["defaultCapacityProviderStrategy"] = association(tx, caller, wanted, strategy)
+                    spec["capacityProviders"] = wanted
+                    tx.after_commit(lambda: self._wakes.providers(caller.region))
                 store.drop_tags(tx, arn)
                 present = Cluster(arn, caller.region, name, ClusterStatus.ACTIVE, self._clock.now(), spec)
                 store.clusters.save(tx, present)

@@ -32,15 +32,11 @@ _CONTAINER_FEATURES = (
     "dockerSecurityOptions",
     "interactive",
     "pseudoTerminal",
-    "resourceRequirements",
     "firelensConfiguration",
     "credentialSpecs",
     "systemControls",
 )
 _CALL_FEATURES = (
-    "capacityProviderStrategy",
-    "networkConfiguration",
-    "platformVersion",
     "serviceRegistries",
     "serviceConnectConfiguration",
     "volumeConfigurations",
@@ -49,10 +45,10 @@ _CALL_FEATURES = (
 )
 
 
-def check_definition(spec: Params) -> None:
+def check_definition(spec: Params, *, fargate: bool = False) -> None:
     """Refuse a definition that cannot be run as it says."""
     mode = spec.get("networkMode") or "bridge"
-    if mode not in _NETWORKS:
+    if mode not in _NETWORKS and not (fargate and mode == "awsvpc"):
         raise _refused(f"network mode '{mode}'")
     system = (spec.get("runtimePlatform") or {}).get("operatingSystemFamily", "LINUX")
     if system != "LINUX":
@@ -69,6 +65,9 @@ def _container(spec: Params) -> None:
     for feature in _CONTAINER_FEATURES:
         if spec.get(feature):
             raise _refused(f"'{feature}'" + where)
+    for each in spec.get("resourceRequirements") or []:
+        if each.get("type") != "GPU":  # those are refused by placement, as on AWS
+            raise _refused(f"'resourceRequirements' of type {each.get('type')}" + where)
     for key, value in (spec.get("linuxParameters") or {}).items():
         if key != "initProcessEnabled" and value:
             raise _refused(f"'linuxParameters.{key}'" + where)
@@ -84,7 +83,7 @@ def _container(spec: Params) -> None:
 def check_call(params: Params) -> None:
     """Refuse what a CreateService, UpdateService or RunTask call asks beyond what is offered."""
     launch = params.get("launchType")
-    if launch not in (None, "EC2"):
+    if launch not in (None, "EC2", "FARGATE"):
         raise _refused(f"launch type {launch}")
     for feature in _CALL_FEATURES:
         if params.get(feature):

@@ -29,6 +29,8 @@ class Obstacle(StrEnum):
     PORTS = "RESOURCE:PORTS"
     CPU = "RESOURCE:CPU"
     MEMORY = "RESOURCE:MEMORY"
+    GPU = "RESOURCE:GPU"
+    FARGATE = "RESOURCE:FARGATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Demand:
     strategy: tuple[Params, ...] = ()
     architecture: str = ""
     fleet: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """`obstacles` per instance; `closest` is the one that came furthest. Both empty: there is no instance."""
+    """`obstacles` per instance; `closest` is the one that came furthest. Both empty: there is no instance. `said`
+    is the reason where no instance is looked for."""
 
     obstacles: tuple[tuple[str, Obstacle], ...] = ()
     closest: tuple[str, Obstacle] | None = None
+    said: str = ""
 
     @property
     def reason(self) -> str:
@@ -95,6 +100,8 @@ _WORDS = {
     Obstacle.PORTS: "is already using a port required by your task",
     Obstacle.CPU: "has insufficient CPU units available",
     Obstacle.MEMORY: "has insufficient memory available",
+    Obstacle.GPU: "has insufficient GPU units available",
+    Obstacle.FARGATE: "is not used by Fargate",
 }
 _ORDER = list(Obstacle)
 
@@ -137,6 +144,9 @@ def obstacle(demand: Demand, candidate: Candidate) -> Obstacle | None:
         return Obstacle.CPU
     if demand.memory > candidate.free_memory:
         return Obstacle.MEMORY
+    # No instance type of the local cloud has one that a container could use.
+    if demand.gpus:
+        return Obstacle.GPU
     return None
 
 

@@ -16,9 +16,10 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
 from portside.cloud.services.calls import Params
 from portside.cloud.services.ecs import announcements, blueprints, capacity, placement, rollout, store, tasks_made
-from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.placer import Launch, Placer
 from portside.cloud.services.ecs.records import (
     Deployment,
     DeploymentStatus,
@@ -57,9 +58,18 @@ class ServiceTurn:
     """Use once: `ServiceTurn(tx, ...).run()`."""
 
     def __init__(
-        self, tx: Transaction, ids: Ids, now: float, pace: Pace, wakes: Wakes, service: Service, seen: Seen
+        self,
+        tx: Transaction,
+        ids: Ids,
+        now: float,
+        pace: Pace,
+        wakes: Wakes,
+        service: Service,
+        seen: Seen,
+        room: Room | None = None,
     ) -> None:
         self._tx = tx
+        self._room = room
         self._ids = ids
         self._now = now
         self._pace = pace
@@ -169,7 +179,7 @@ class ServiceTurn:
     def _member(self, order: int, task: Task) -> Member:
         instance = store.instances.get(self._tx, task.instance)
         evacuate = instance is not None and instance.status is InstanceStatus.DRAINING
-        zone = instance.zone if instance is not None else ""
+        zone = instance.zone if instance is not None else task.zone
         if task.desired is TaskStatus.STOPPED:
             stage, healthy, failing = Stage.STOPPING, False, ""
         elif task.status is not TaskStatus.RUNNING:
@@ -269,7 +279,7 @@ class ServiceTurn:
         """Place and write new tasks; True when not all of them found room."""
         started: list[str] = []
         short = False
-        board = Board(capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster))
+        placer = Placer(self._tx, self._ids, self._service.region, self._service.cluster, self._room)
         for deployment_id, count in plan.start:
             deployment = next(each for each in deployments if each.id == deployment_id)
             definition = store.definitions.get(self._tx, deployment.definition)
@@ -282,11 +292,16 @@ class ServiceTurn:
             free: set[str] | None = None
             if self._daemon:
                 own = [each for each in members if each.deployment == deployment_id]
-                free = set(daemon_instances(list(board.instances), own))
+                free = set(daemon_instances(list(placer.board.instances), own))
+            launch = Launch.of(self._service.spec | deployment.spec)
+            counts = placer.counts(deployment_id, self._service.arn)
             for _ in range(count):
-                choice = board.place(demand, free)
+                choice = placer.place(demand, launch, counts, free)
                 if isinstance(choice, NoRoom):
-                    self._announce(announcements.no_room(self._service.name, choice.reason), complaint=True)
+                    text = announcements.no_room(self._service.name, choice.reason)
+                    if choice.said:
+                        text = announcements.no_capacity(self._service.name, choice.said)
+                    self._announce(text, complaint=True)
                     short = True
                     break
                 tags = self._propagated(definition.arn)
@@ -295,7 +310,7 @@ class ServiceTurn:
                     self._ids,
                     definition=definition,
                     cluster=self._service.cluster,
-                    instance=choice.arn,
+                    spot=choice,
                     group=group,
                     now=self._now,
                     service=self._service.arn,
@@ -309,6 +324,7 @@ class ServiceTurn:
                     free.discard(choice.arn)
                 self._wake_task(task.arn)
         if started:
+            self._tx.after_commit(lambda: self._wakes.providers(self._service.region))
             self._announce(announcements.started(self._service.name, started))
         return short
 

@@ -12,10 +12,21 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
-from portside.cloud.services.ecs import definitions, errors, names, offered, placement, store, views
+from portside.cloud.services.ecs import (
+    definitions,
+    errors,
+    fargate,
+    launching,
+    names,
+    offered,
+    placement,
+    store,
+    views,
+)
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
+    Cluster,
     Definition,
     Deployment,
     DeploymentStatus,
@@ -42,6 +53,10 @@ _WISHES = (
 )
 # A change in one of these starts a new deployment; changes of the others take effect in place.
 _DEPLOYED = ("loadBalancers", "propagateTags", "enableECSManagedTags")
+
+
+# How its tasks are launched: one value, in full, after every call.
+_LAUNCH = ("launchType", "capacityProviderStrategy", "platformVersion", "networkConfiguration")
 
 
 class ServiceApi:
@@ -74,9 +89,11 @@ class ServiceApi:
         _check_placement(params)
         cluster = active_cluster(self._database, caller, params.get("cluster"))
         definition = definitions.usable(self._database, caller, params["taskDefinition"])
-        offered.check_definition(definition.spec)
+        offered.check_definition(definition.spec, fargate=launching.on_fargate(cluster, params))
+        launch = launching.resolve(cluster, params, definition.spec)
+        await launching.know_subnets(self._database, self._calls, caller, params)
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
-        spec = {key: params[key] for key in _WISHES if params.get(key) is not None}
+        spec = {key: params[key] for key in _WISHES if params.get(key) is not None} | launch
         spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
         arn = names.service_arn(caller, cluster.name, name)
         with self._database.write() as tx:
@@ -118,8 +135,10 @@ class ServiceApi:
             found = store.definitions.get(self._database, service.definition)
             assert found is not None
             definition = found
+        launch = _relaunched(cluster, service, params, definition)
+        await launching.know_subnets(self._database, self._calls, caller, params)
         if reference or params.get("forceNewDeployment"):
-            offered.check_definition(definition.spec)
+            offered.check_definition(definition.spec, fargate=fargate.uses_fargate(launch))
         balancers = params.get("loadBalancers")
         if balancers is None:
             balancers = service.spec.get("loadBalancers") or []
@@ -132,7 +151,8 @@ class ServiceApi:
             service = self._updatable(store.services.get(tx, arn))
             before = service
             changed = {key: params[key] for key in _WISHES if params.get(key) is not None}
-            spec = service.spec | changed
+            kept = {key: value for key, value in service.spec.items() if key not in _LAUNCH}
+            spec = kept | changed | launch
             daemon = spec.get("schedulingStrategy") == "DAEMON"
             if params.get("deploymentConfiguration") is not None:
                 spec["deploymentConfiguration"] = _configuration(
@@ -145,7 +165,7 @@ class ServiceApi:
             redeploy = (
                 bool(params.get("forceNewDeployment"))
                 or service.definition != before.definition
-                or any(spec.get(key) != before.spec.get(key) for key in _DEPLOYED)
+                or any(spec.get(key) != before.spec.get(key) for key in (*_DEPLOYED, *_LAUNCH))
             )
             store.services.save(tx, service)
             if redeploy:
@@ -197,8 +217,9 @@ class ServiceApi:
         strategy = params.get("schedulingStrategy")
         if strategy:
             found = [each for each in found if (each.spec.get("schedulingStrategy") or "REPLICA") == strategy]
-        if params.get("launchType") not in (None, "EC2"):
-            found = []
+        kind = params.get("launchType")
+        if kind:
+            found = [each for each in found if _launch_type(each) == kind]
         arns, token = page([each.arn for each in found], params, LIST_PAGE)
         return {"serviceArns": arns, "nextToken": token}
 
@@ -278,7 +299,7 @@ class ServiceApi:
                 updated_at=now,
                 public_id=self._ids.alnum(21),
                 previous=previous,
-                spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
+                spec={key: service.spec[key] for key in (*_DEPLOYED, *_LAUNCH) if key in service.spec},
             ),
         )
         store.services.save(tx, replace(service, steady_at=None))
@@ -290,6 +311,31 @@ class ServiceApi:
                 after = replace(each, desired=service.desired, updated_at=self._clock.now())
                 store.deployments.save(tx, after)
         tx.after_commit(lambda: self._wakes.service(service.arn))
+
+
+def _launch_type(service: Service) -> str:
+    if service.spec.get("capacityProviderStrategy"):
+        return "FARGATE" if fargate.uses_fargate(service.spec) else "EC2"
+    return str(service.spec.get("launchType") or "EC2")
+
+
+def _relaunched(cluster: Cluster, service: Service, params: Params, definition: Definition) -> Params:
+    """How the tasks are launched after an update: as before where the call says nothing."""
+    asked = {key: service.spec[key] for key in _LAUNCH if key in service.spec}
+    asked |= {key: params[key] for key in _LAUNCH if params.get(key) is not None}
+    if params.get("capacityProviderStrategy"):
+        asked.pop("launchType", None)
+    elif params.get("capacityProviderStrategy") == []:
+        # Back to a launch type, which for this service cannot have been another one than its providers'.
+        asked["launchType"] = _launch_type(service)
+    if not params.get("platformVersion") and not fargate.uses_fargate(asked):
+        asked.pop("platformVersion", None)
+    kept = {
+        key: service.spec[key]
+        for key in ("placementConstraints", "placementStrategy", "schedulingStrategy")
+        if key in service.spec
+    }
+    return launching.resolve(cluster, kept | params | asked, definition.spec)
 
 
 def _check_placement(params: Params) -> None:

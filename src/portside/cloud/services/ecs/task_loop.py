@@ -260,6 +260,7 @@ class TaskLoop:
             store.forget_tasks(tx, self._clock.now() - SHOWN_SECONDS)
         for service in store.services_of(self._database, task.region, task.cluster):
             self._wakes.service(service.arn)
+        self._wakes.providers(task.region)
 
     # Load balancers
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.ecs import (
     blueprints,
-    capacity,
     definitions,
     errors,
+    launching,
     names,
     offered,
     placement,
@@ -25,10 +26,11 @@ from portside.cloud.services.ecs import (
     tasks_made,
     views,
 )
-from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.clusters import active_cluster
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.placer import Launch, Placer
 from portside.cloud.services.ecs.records import Definition, StopCode, Task, TaskStatus
 from portside.cloud.services.ecs.task_loop import SHOWN_SECONDS, halted
 from portside.cloud.services.ecs.wakes import Wakes
@@ -39,14 +41,16 @@ STOPPED_BY_USER = "Task stopped by user"
 
 
 class TaskApi:
-    def __init__(self, database: Database, ids: Ids, clock: Clock, wakes: Wakes) -> None:
+    def __init__(self, database: Database, ids: Ids, clock: Clock, wakes: Wakes, calls: Calls, room: Room) -> None:
+        self._calls = calls
+        self._room = room
         self._database = database
         self._ids = ids
         self._clock = clock
         self._wakes = wakes
 
     @operation("RunTask")
-    def run_task(self, caller: Caller, params: Params) -> Params:
+    async def run_task(self, caller: Caller, params: Params) -> Params:
         offered.check_call(params)
         count = params.get("count", 1)
         if not 1 <= count <= MOST_TASKS:
@@ -57,26 +61,37 @@ class TaskApi:
         if wrong:
             raise errors.invalid(wrong)
         token = _token(params)
+        await launching.know_subnets(self._database, self._calls, caller, params)
+        if params.get("networkConfiguration"):
+            await self._room.refresh()
         with self._database.write() as tx:
             cluster = active_cluster(tx, caller, params.get("cluster"))
             repeated = self._repeated(tx, caller, cluster.name, token)
             if repeated:
                 return {"tasks": [views.task(tx, each, ("TAGS",)) for each in repeated], "failures": []}
             definition = definitions.usable(tx, caller, params["taskDefinition"])
-            offered.check_definition(definition.spec)
+            on_fargate = launching.on_fargate(cluster, params)
+            offered.check_definition(definition.spec, fargate=on_fargate)
+            launch = launching.resolve(cluster, params, definition.spec)
             overrides = _overrides(params, definition)
-            if not store.instances_of(tx, caller.region, cluster.name):
+            nowhere = not store.instances_of(tx, caller.region, cluster.name)
+            if nowhere and not launch.get("capacityProviderStrategy") and not on_fargate:
                 raise errors.invalid("No Container Instances were found in your cluster.")
             group = params.get("group") or f"family:{definition.family}"
             plan = blueprints.read(definition.spec, overrides)
             demand = tasks_made.demand(definition, plan, group, params, placement.DEFAULT_TASK_STRATEGY)
-            board = Board(capacity.candidates(tx, self._ids, caller.region, cluster.name))
+            placer = Placer(tx, self._ids, caller.region, cluster.name, self._room)
+            counts: Counter[str] = Counter()
+            kept = {key: params[key] for key in ("placementConstraints", "placementStrategy") if params.get(key)}
+            if overrides:
+                kept["overrides"] = overrides
             made: list[Task] = []
             failures: list[Params] = []
             for _ in range(count):
-                choice = board.place(demand)
+                choice = placer.place(demand, Launch.of(launch), counts)
                 if isinstance(choice, NoRoom):
-                    failures += [{"arn": arn, "reason": str(why)} for arn, why in choice.obstacles]
+                    detail = {"detail": choice.said} if choice.said else {}
+                    failures += [{"arn": arn or None, "reason": str(why)} | detail for arn, why in choice.obstacles]
                     if not choice.obstacles:
                         raise errors.invalid("No Container Instances were found in your cluster.")
                     break
@@ -85,17 +100,18 @@ class TaskApi:
                     self._ids,
                     definition=definition,
                     cluster=cluster.name,
-                    instance=choice.arn,
+                    spot=choice,
                     group=group,
                     now=self._clock.now(),
                     started_by=params.get("startedBy") or "",
                     token=token,
-                    spec={"overrides": overrides} if overrides else {},
+                    spec=kept,
                     tags=self._tags(tx, definition, params),
                 )
                 made.append(task)
                 arn = task.arn
                 tx.after_commit(lambda arn=arn: self._wakes.task(arn))  # type: ignore[misc]
+            tx.after_commit(lambda: self._wakes.providers(caller.region))
             shown = [views.task(tx, each, ("TAGS",)) for each in made]
         return {"tasks": shown, "failures": failures}
 
@@ -184,7 +200,7 @@ class TaskApi:
             and instance in (None, task.instance)
             and family in (None, names.family_and_revision(task.definition)[0])
             and started_by in (None, task.started_by)
-            and params.get("launchType") in (None, "EC2")
+            and params.get("launchType") in (None, task.launch_type)
         ]
         shown, next_token = page(found, params)
         return {"taskArns": shown, "nextToken": next_token}
