@@ -247,8 +247,8 @@ async def test_sizes_are_normalised(ecs: Any) -> None:
     )
     assert (answer["taskDefinition"]["cpu"], answer["taskDefinition"]["memory"]) == ("1024", "2048")
     code, message = await refused(ecs.run_task, taskDefinition="web", launchType="FARGATE")
-    assert code == "ClientException"
-    assert "FARGATE" in message
+    assert code == "InvalidParameterException"
+    assert "Network Configuration must be provided" in message
 
 
 async def test_tags_reach_the_tasks(ecs: Any) -> None:

@@ -227,7 +227,9 @@ async def test_a_provider_in_use_stays_associated_and_there(tmp_path: Path) -> N
         assert left["failures"][0]["reason"] == "MISSING"
 
 
-async def test_managed_scaling_brings_instances_for_waiting_tasks_and_takes_empty_ones_away(tmp_path: Path) -> None:
+async def test_managed_scaling_brings_instances_for_waiting_tasks_and_takes_empty_ones_away(
+    tmp_path: Path,
+) -> None:
     async with grouped(tmp_path) as (world, groups):
         arn = groups.add("one", protected=True)
         made = await provider(
@@ -239,7 +241,6 @@ async def test_managed_scaling_brings_instances_for_waiting_tasks_and_takes_empt
         # A t3.small registers 1945 MiB: three tasks fit on one.
         await world.register(memory=600, cpu=128)
         await world.create_service(count=4)
-        await world.until(lambda: any(each["lastStatus"] == "PROVISIONING" for each in world.tasks()), 60)
         await world.until_steady()
         assert len(groups.groups["one"]["Instances"]) == 2, "two at once, for four tasks of which three fit on one"
         assert not any("unable to place" in each for each in world.events())
@@ -251,7 +252,7 @@ async def test_managed_scaling_brings_instances_for_waiting_tasks_and_takes_empt
         ]
         assert {each["MetricName"] for each in published} == {"CapacityProviderReservation"}
         assert 200.0 in {each["Value"] for each in published}
-        await world.until(lambda: published_last(world) == 100.0, 600)
+        assert published_last(world) == 100.0
         await world.call("UpdateService", {"service": "web", "desiredCount": 0})
         await world.until(lambda: not world.running(), 600)
         await world.clock.advance(500)
@@ -450,6 +451,7 @@ async def test_a_fargate_task_larger_than_what_is_left_is_refused(tmp_path: Path
         (
             {
                 "launchType": "FARGATE",
+                "networkConfiguration": NETWORK,
                 "capacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}],
             },
             "Specifying both a launch type and capacity provider strategy",
@@ -459,7 +461,10 @@ async def test_a_fargate_task_larger_than_what_is_left_is_refused(tmp_path: Path
             "The specified platform does not exist",
         ),
         (
-            {"capacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}]},
+            {
+                "capacityProviderStrategy": [{"capacityProvider": "FARGATE", "weight": 1}],
+                "networkConfiguration": NETWORK,
+            },
             "not associated with the cluster",
         ),
         (
@@ -474,10 +479,8 @@ async def test_a_fargate_task_larger_than_what_is_left_is_refused(tmp_path: Path
 async def test_what_a_call_for_fargate_must_say(tmp_path: Path, more: Params, words: str) -> None:
     async with grouped(tmp_path) as (world, _):
         await fargate(world)
-        for operation in (
-            world.create_service(count=1, **more),
-            world.call("RunTask", {"taskDefinition": "web"} | more),
-        ):
+        for operation in ("CreateService", "RunTask"):
+            named = {"serviceName": "web"} if operation == "CreateService" else {}
             with pytest.raises(AwsError) as refused:
-                await operation
+                await world.call(operation, {"taskDefinition": "web"} | named | more)
             assert words in refused.value.message

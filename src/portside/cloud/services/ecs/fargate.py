@@ -91,19 +91,6 @@ def check_call(params: Params, definition: Params) -> None:
         raise invalid(
             "The daemon scheduling strategy is not supported for services using the Fargate launch type."
         )
-    check_network(params, definition)
     version = params.get("platformVersion") or "LATEST"
     if version not in VERSIONS:
         raise AwsError("PlatformUnknownException", "The specified platform does not exist.")
-
-
-def check_network(params: Params, definition: Params) -> None:
-    """A network configuration goes with network mode awsvpc, and with no other."""
-    awsvpc = (params.get("networkConfiguration") or {}).get("awsvpcConfiguration")
-    if definition.get("networkMode") == "awsvpc":
-        if not awsvpc:
-            raise invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-        if not awsvpc.get("subnets"):
-            raise invalid("subnets can not be empty.")
-    elif awsvpc:
-        raise invalid("Network Configuration is not valid for the given networkMode of this task definition.")

@@ -42,7 +42,6 @@ def resolve(cluster: Cluster, params: Params, definition: Params) -> Params:
         fargate.check_call(params, definition)
         found["platformVersion"] = params.get("platformVersion") or "LATEST"
     else:
-        fargate.check_network(params, definition)
         if params.get("platformVersion"):
             raise errors.invalid("The platform version must be null when specifying an EC2 launch type.")
         if strategy and params.get("schedulingStrategy") == "DAEMON":

@@ -111,14 +111,8 @@ class Placer:
         if isinstance(found, NoRoom):
             return found
         subnet, zone = found
-        network: Params = {
-            "subnet": subnet,
-            "securityGroups": launch.network.get("securityGroups") or [],
-            "assignPublicIp": launch.network.get("assignPublicIp") or "DISABLED",
-        }
-        return Spot(
-            status=TaskStatus.PROVISIONING, launch_type="FARGATE", provider=provider, zone=zone, network=network
-        )
+        network: Params = {"subnets": [subnet]}
+        return Spot(launch_type="FARGATE", provider=provider, zone=zone, network=network)
 
 
 def waits_for_room(task: Task) -> bool:

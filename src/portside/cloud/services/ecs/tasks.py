@@ -18,8 +18,10 @@ from portside.cloud.services.ecs import (
     blueprints,
     definitions,
     errors,
+    fargate,
     launching,
     names,
+    networks,
     offered,
     placement,
     store,
@@ -70,9 +72,10 @@ class TaskApi:
             if repeated:
                 return {"tasks": [views.task(tx, each, ("TAGS",)) for each in repeated], "failures": []}
             definition = definitions.usable(tx, caller, params["taskDefinition"])
-            on_fargate = launching.on_fargate(cluster, params)
-            offered.check_definition(definition.spec, fargate=on_fargate)
+            offered.check_definition(definition.spec)
+            networks.check(params, definition.spec)
             launch = launching.resolve(cluster, params, definition.spec)
+            on_fargate = fargate.uses_fargate(launch)
             overrides = _overrides(params, definition)
             nowhere = not store.instances_of(tx, caller.region, cluster.name)
             if nowhere and not launch.get("capacityProviderStrategy") and not on_fargate:
@@ -91,7 +94,9 @@ class TaskApi:
                 choice = placer.place(demand, Launch.of(launch), counts)
                 if isinstance(choice, NoRoom):
                     detail = {"detail": choice.said} if choice.said else {}
-                    failures += [{"arn": arn or None, "reason": str(why)} | detail for arn, why in choice.obstacles]
+                    failures += [
+                        {"arn": arn or None, "reason": str(why)} | detail for arn, why in choice.obstacles
+                    ]
                     if not choice.obstacles:
                         raise errors.invalid("No Container Instances were found in your cluster.")
                     break
@@ -105,6 +110,7 @@ class TaskApi:
                     now=self._clock.now(),
                     started_by=params.get("startedBy") or "",
                     token=token,
+                    network=networks.asked(params),
                     spec=kept,
                     tags=self._tags(tx, definition, params),
                 )
@@ -227,7 +233,7 @@ def _overrides(params: Params, definition: Definition) -> Params:
             raise errors.invalid(
                 f"Override for container named {each.get('name')} is not a container in the TaskDefinition."
             )
-        for feature in ("environmentFiles", "resourceRequirements"):
+        for feature in ("resourceRequirements",):
             if each.get(feature):
                 raise errors.client(f"The local cloud does not offer '{feature}' in overrides.")
     for feature in ("inferenceAcceleratorOverrides", "ephemeralStorage"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import blueprints, store
+from portside.cloud.services.ecs import blueprints, lifecycle, store
 from portside.cloud.services.ecs.blueprints import TaskBlueprint
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.placement import Demand
@@ -63,11 +63,13 @@ def make(
     started_by: str = "",
     token: str = "",
     balancers: list[Params] | None = None,
+    network: Params | None = None,
     spec: Params | None = None,
     tags: list[Params] | None = None,
     spot: Spot | None = None,
 ) -> Task:
-    """Write a task, with its containers; PENDING if not `spot` says otherwise."""
+    """Write a task with its containers: in PENDING, or in PROVISIONING if it gets a network of its own first or
+    waits for an instance. `spot` is where it was placed."""
     where = spot or Spot(instance)
     wanted = spec or {}
     plan = blueprints.read(definition.spec, wanted.get("overrides"))
@@ -78,7 +80,7 @@ def make(
         cluster=cluster,
         instance=where.arn,
         definition=definition.arn,
-        status=where.status,
+        status=TaskStatus.PROVISIONING if lifecycle.needs(plan) else where.status,
         desired=TaskStatus.RUNNING,
         group_name=group,
         created_at=now,
@@ -91,9 +93,9 @@ def make(
         launch_type=where.launch_type,
         provider=where.provider,
         zone=where.zone,
-        network=where.network,
         ports=plan.host_ports if where.launch_type == "EC2" else [],
         balancers=balancers or [],
+        network=(network or {}) | where.network,
         spec=wanted | {key: definition.spec[key] for key in ("cpu", "memory") if definition.spec.get(key)},
     )
     store.tasks.save(tx, task)
