@@ -98,7 +98,7 @@ def directory(tmp_path, monkeypatch):
 
 async def test_scale_in_honours_protection_and_goes_on_when_it_ends(directory):
     async with grouped(directory) as groups:
-        first, second, third = await groups.ids()
+        first, second, _ = await groups.ids()
         await groups.do("SetInstanceProtection", InstanceIds=[first, second], ProtectedFromScaleIn=True)
         await groups.do("SetDesiredCapacity", DesiredCapacity=1)
         await groups.turn()
