@@ -21,6 +21,7 @@ from portside.cloud.services.ecs import (
     capacity,
     networks,
     placement,
+    rebalancing,
     rollout,
     store,
     tasks_made,
@@ -97,6 +98,7 @@ class ServiceTurn:
         tasks = store.live_tasks_of_service(self._tx, self._service.arn)
         members = [self._member(number, task) for number, task in enumerate(tasks)]
         desired, bounds = self._bounds()
+        members = self._rebalanced(members, deployments, desired, bounds)
         strategy = (self._service.spec.get("placementStrategy") or [{"type": "spread"}])[0]["type"]
         plan = rollout.decide(desired, bounds, deployments, members, self._now, strategy=strategy)
         if self._daemon:
@@ -345,6 +347,37 @@ class ServiceTurn:
             case "TASK_DEFINITION":
                 return [dict(tag) for tag in store.tags_of(self._tx, definition)]
         return []
+
+    def _rebalanced(
+        self, members: list[Member], deployments: list[Deployment], desired: int, bounds: Limits
+    ) -> list[Member]:
+        """With Availability Zone rebalancing, one member may have to move; never during a deployment."""
+        spec = self._service.spec
+        settled = len(deployments) == 1 and deployments[0].rollout is Rollout.COMPLETED
+        launch = Launch.of(spec)
+        if (
+            spec.get("availabilityZoneRebalancing") != "ENABLED"
+            or not settled
+            or bounds.upper <= desired
+            or launch.type == "FARGATE"
+            or launch.strategy
+        ):
+            return members
+        definition = store.definitions.get(self._tx, deployments[0].definition)
+        assert definition is not None  # definitions in use are never deleted
+        demand = tasks_made.demand(
+            definition, blueprints.read(definition.spec), f"service:{self._service.name}", spec, []
+        )
+        found = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        roomy = {
+            each.attributes.get(placement.ZONE, "")
+            for each in found
+            if each.accepting and placement.obstacle(demand, each) is None
+        }
+        moved = rebalancing.rebalance(members, roomy, desired)
+        if moved != members:
+            self._announce(announcements.rebalancing(self._service.name, members, roomy), complaint=True)
+        return moved
 
     def _retire(self, deployments: list[Deployment], members: list[Member]) -> None:
         """Older deployments go when their last task has."""

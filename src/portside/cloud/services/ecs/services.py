@@ -21,6 +21,7 @@ from portside.cloud.services.ecs import (
     networks,
     offered,
     placement,
+    rebalancing,
     store,
     views,
 )
@@ -111,6 +112,7 @@ class ServiceApi:
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
         spec = {key: params[key] for key in _WISHES if params.get(key) is not None} | launch
         spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
+        _rebalanced(spec, params)
         arn = names.service_arn(caller, cluster.name, name)
         with self._database.write() as tx:
             active_cluster(tx, caller, cluster.name)
@@ -176,6 +178,8 @@ class ServiceApi:
                 spec["deploymentConfiguration"] = _configuration(
                     params["deploymentConfiguration"], service.spec["deploymentConfiguration"], daemon
                 )
+            if params.get("availabilityZoneRebalancing") == "ENABLED" and rebalancing.possible(spec):
+                raise errors.invalid(rebalancing.possible(spec))
             desired = service.desired
             if params.get("desiredCount") is not None and not daemon:
                 desired = params["desiredCount"]
@@ -361,6 +365,15 @@ def _relaunched(cluster: Cluster, service: Service, params: Params, definition: 
         if key in service.spec
     }
     return launching.resolve(cluster, kept | params | asked, definition.spec)
+
+
+def _rebalanced(spec: Params, params: Params) -> None:
+    """Rebalancing is on for new services that it is possible for, if they do not say otherwise."""
+    why = rebalancing.possible(spec)
+    wanted = params.get("availabilityZoneRebalancing")
+    if wanted == "ENABLED" and why:
+        raise errors.invalid(why)
+    spec["availabilityZoneRebalancing"] = wanted or ("DISABLED" if why else "ENABLED")
 
 
 def _check_placement(params: Params) -> None:

@@ -16,6 +16,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.ecs import (
     blueprints,
+    capacity,
     definitions,
     errors,
     fargate,
@@ -28,6 +29,7 @@ from portside.cloud.services.ecs import (
     tasks_made,
     views,
 )
+from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.pages import page
@@ -120,6 +122,61 @@ class TaskApi:
             tx.after_commit(lambda: self._wakes.providers(caller.region))
             shown = [views.task(tx, each, ("TAGS",)) for each in made]
         return {"tasks": shown, "failures": failures}
+
+    @operation("StartTask")
+    async def start_task(self, caller: Caller, params: Params) -> Params:
+        """Tasks on the very instances that are named: no strategy, but nothing that does not fit either."""
+        offered.check_call(params)
+        asked = params["containerInstances"]
+        if not 1 <= len(asked) <= MOST_TASKS:
+            raise errors.invalid(f"1 to {MOST_TASKS} container instances can be named.")
+        await launching.know_subnets(self._database, self._calls, caller, params)
+        with self._database.write() as tx:
+            cluster = active_cluster(tx, caller, params.get("cluster"))
+            definition = definitions.usable(tx, caller, params["taskDefinition"])
+            offered.check_definition(definition.spec)
+            networks.check(params, definition.spec)
+            overrides = _overrides(params, definition)
+            group = params.get("group") or f"family:{definition.family}"
+            plan = blueprints.read(definition.spec, overrides)
+            demand = tasks_made.demand(definition, plan, group, {}, placement.DEFAULT_TASK_STRATEGY)
+            board = Board(capacity.candidates(tx, self._ids, caller.region, cluster.name))
+            made: list[Task] = []
+            failures: list[Params] = []
+            for reference in asked:
+                instance = names.instance_arn(caller, cluster.name, reference)
+                reason = self._unfit(board, instance, demand)
+                if reason:
+                    failures.append({"arn": instance, "reason": reason})
+                    continue
+                board.take(instance, demand)
+                task = tasks_made.make(
+                    tx,
+                    self._ids,
+                    definition=definition,
+                    cluster=cluster.name,
+                    instance=instance,
+                    group=group,
+                    now=self._clock.now(),
+                    started_by=params.get("startedBy") or "",
+                    network=networks.asked(params),
+                    spec={"overrides": overrides} if overrides else {},
+                    tags=self._tags(tx, definition, params),
+                )
+                made.append(task)
+                arn = task.arn
+                tx.after_commit(lambda arn=arn: self._wakes.task(arn))  # type: ignore[misc]
+            shown = [views.task(tx, each, ("TAGS",)) for each in made]
+        return {"tasks": shown, "failures": failures}
+
+    def _unfit(self, board: Board, instance: str, demand: placement.Demand) -> str:
+        """Why the task cannot be started there, empty if it can."""
+        found = board.instances.get(instance)
+        if found is None:
+            return "MISSING"
+        if not found.accepting:
+            return "INACTIVE"
+        return str(placement.obstacle(demand, found) or "")
 
     def _repeated(self, reader: store.Reader, caller: Caller, cluster: str, token: str) -> list[Task]:
         """The tasks that the same call has made before; ConflictException if it was another one."""

@@ -78,10 +78,20 @@ class Cluster(Handler):
         return bool(found is not None and found.get("status") == "ACTIVE")
 
     async def delete(self, work: Work) -> None:
-        await work.call("ecs", "DeleteCluster", {"cluster": work.physical_id})
+        try:
+            await work.call("ecs", "DeleteCluster", {"cluster": work.physical_id})
+        except AwsError as error:
+            found = await self._describe(work, work.physical_id)
+            # Instances of a capacity provider go by themselves, once the last task has.
+            emptied = found is not None and found.get("capacityProviders")
+            if error.code != "ClusterContainsContainerInstancesException" or not emptied:
+                raise
 
     async def gone(self, work: Work) -> bool:
         found = await self._describe(work, work.physical_id)
+        if found is not None and found.get("status") == "ACTIVE":
+            await self.delete(work)
+            found = await self._describe(work, work.physical_id)
         return found is None or found.get("status") == "INACTIVE"
 
 
