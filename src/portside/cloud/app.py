@@ -392,9 +392,18 @@ class Cloud:
         await self._load("autoscaling", "autoscaling.api")
         from portside.cloud.services.autoscaling.api import AutoScalingApi
 
-        return AutoScalingApi(
-            database=self.database, clock=self.clock, pace=self.pace, calls=self.dispatcher, log=self.log
-        ).service()
+        api = AutoScalingApi(
+            database=self.database,
+            clock=self.clock,
+            pace=self.pace,
+            calls=self.dispatcher,
+            log=self.log,
+            ancillary=self.ancillary,
+        )
+        if api.groups is not None:
+            await self._parts.enter_async_context(api.groups.loop)
+            api.groups.resume()
+        return api.service()
 
     async def _bound(self) -> Bindings:
         """Which checkouts stand for which repositories; made when first needed."""

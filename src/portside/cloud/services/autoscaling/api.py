@@ -13,6 +13,8 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
+from portside.cloud.services.autoscaling.groups import GroupApi
+from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
 from portside.cloud.services.autoscaling.policies import Adjustment, Bounds, StepRange, adjusted, step
 from portside.cloud.services.autoscaling.records import GroupState
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
@@ -21,7 +23,23 @@ DEFAULT_COOLDOWN = 300
 
 
 class AutoScalingApi:
-    def __init__(self, *, database: Database, clock: Clock, pace: Pace, calls: Calls, log: Log) -> None:
+    """`ancillary` keeps the groups; without it their operations are not answered here."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        calls: Calls,
+        log: Log,
+        ancillary: Calls | None = None,
+    ) -> None:
+        self._groups = (
+            GroupApi(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
+            if ancillary is not None
+            else None
+        )
         database.migrate("autoscaling", records.MIGRATIONS)
         self._db = database
         self._clock = clock
@@ -30,7 +48,13 @@ class AutoScalingApi:
         self._log = log.bind(service="autoscaling")
 
     def service(self) -> Service:
-        return Service("autoscaling", operations_of(self), partial=True)
+        groups = operations_of(self._groups) if self._groups is not None else {}
+        return Service("autoscaling", groups | operations_of(self), partial=True)
+
+    @property
+    def groups(self) -> GroupsLoop | None:
+        """The loop that takes instances away, for whoever gives it its life."""
+        return self._groups.groups if self._groups is not None else None
 
     @operation("ExecutePolicy")
     async def execute_policy(self, caller: Caller, params: Params) -> Params:

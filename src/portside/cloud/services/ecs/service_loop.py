@@ -16,6 +16,7 @@ from portside.cloud.kernel.loop import Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls
 from portside.cloud.services.ecs import store
+from portside.cloud.services.ecs.fargate import Room, uses_fargate
 from portside.cloud.services.ecs.names import account_of
 from portside.cloud.services.ecs.records import Service, ServiceStatus, Task
 from portside.cloud.services.ecs.service_turn import Seen, ServiceTurn, TargetSeen
@@ -36,7 +37,9 @@ class ServiceLoop:
         log: Log,
         pace: Pace,
         wakes: Wakes,
+        room: Room | None = None,
     ) -> None:
+        self._room = room
         self._database = database
         self._ids = ids
         self._clock = clock
@@ -55,10 +58,13 @@ class ServiceLoop:
         if service is None or service.status is ServiceStatus.INACTIVE:
             return Done()
         seen = await self._targets(service)
+        if self._room is not None and uses_fargate(service.spec):
+            await self._room.refresh()
         with self._database.write() as tx:
             fresh = store.services.get(tx, key)
             assert fresh is not None
-            return ServiceTurn(tx, self._ids, self._clock.now(), self._pace, self._wakes, fresh, seen).run()
+            now = self._clock.now()
+            return ServiceTurn(tx, self._ids, now, self._pace, self._wakes, fresh, seen, self._room).run()
 
     async def _targets(self, service: Service) -> Seen:
         """The health of every task's targets. An error other than a missing group ends the turn: nothing is

@@ -21,12 +21,15 @@ from portside.cloud.services.ecs import (
     capacity,
     networks,
     placement,
+    rebalancing,
     rollout,
     store,
     tasks_made,
 )
 from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.placer import Launch, Placer
 from portside.cloud.services.ecs.records import (
     Deployment,
     DeploymentStatus,
@@ -65,9 +68,18 @@ class ServiceTurn:
     """Use once: `ServiceTurn(tx, ...).run()`."""
 
     def __init__(
-        self, tx: Transaction, ids: Ids, now: float, pace: Pace, wakes: Wakes, service: Service, seen: Seen
+        self,
+        tx: Transaction,
+        ids: Ids,
+        now: float,
+        pace: Pace,
+        wakes: Wakes,
+        service: Service,
+        seen: Seen,
+        room: Room | None = None,
     ) -> None:
         self._tx = tx
+        self._room = room
         self._ids = ids
         self._now = now
         self._pace = pace
@@ -86,6 +98,7 @@ class ServiceTurn:
         tasks = store.live_tasks_of_service(self._tx, self._service.arn)
         members = [self._member(number, task) for number, task in enumerate(tasks)]
         desired, bounds = self._bounds()
+        members = self._rebalanced(members, deployments, desired, bounds)
         strategy = (self._service.spec.get("placementStrategy") or [{"type": "spread"}])[0]["type"]
         plan = rollout.decide(desired, bounds, deployments, members, self._now, strategy=strategy)
         if self._daemon:
@@ -177,7 +190,7 @@ class ServiceTurn:
     def _member(self, order: int, task: Task) -> Member:
         instance = store.instances.get(self._tx, task.instance)
         evacuate = instance is not None and instance.status is InstanceStatus.DRAINING
-        zone = instance.zone if instance is not None else ""
+        zone = instance.zone if instance is not None else task.zone
         if task.desired is TaskStatus.STOPPED:
             stage, healthy, failing = Stage.STOPPING, False, ""
         elif task.status is not TaskStatus.RUNNING:
@@ -277,7 +290,7 @@ class ServiceTurn:
         """Place and write new tasks; True when not all of them found room."""
         started: list[str] = []
         short = False
-        candidates = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        placer = Placer(self._tx, self._ids, self._service.region, self._service.cluster, self._room)
         for deployment_id, count in plan.start:
             deployment = next(each for each in deployments if each.id == deployment_id)
             definition = store.definitions.get(self._tx, deployment.definition)
@@ -287,15 +300,19 @@ class ServiceTurn:
             demand = tasks_made.demand(
                 definition, blueprint, group, self._service.spec, placement.DEFAULT_SERVICE_STRATEGY
             )
-            pool = candidates
+            free: set[str] | None = None
             if self._daemon:
                 own = [each for each in members if each.deployment == deployment_id]
-                free = set(daemon_instances([each.arn for each in candidates], own))
-                pool = [each for each in candidates if each.arn in free]
+                free = set(daemon_instances(list(placer.board.instances), own))
+            launch = Launch.of(self._service.spec | deployment.spec)
+            counts = placer.counts(deployment_id, self._service.arn)
             for _ in range(count):
-                choice = placement.choose(demand, pool)
+                choice = placer.place(demand, launch, counts, free)
                 if isinstance(choice, NoRoom):
-                    self._announce(announcements.no_room(self._service.name, choice.reason), complaint=True)
+                    text = announcements.no_room(self._service.name, choice.reason)
+                    if choice.said:
+                        text = announcements.no_capacity(self._service.name, choice.said)
+                    self._announce(text, complaint=True)
                     short = True
                     break
                 tags = self._propagated(definition.arn)
@@ -304,7 +321,7 @@ class ServiceTurn:
                     self._ids,
                     definition=definition,
                     cluster=self._service.cluster,
-                    instance=choice.arn,
+                    spot=choice,
                     group=group,
                     now=self._now,
                     service=self._service.arn,
@@ -315,11 +332,11 @@ class ServiceTurn:
                     tags=tags,
                 )
                 started.append(task.arn)
-                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
-                if self._daemon:
-                    pool = [each for each in pool if each.arn != choice.arn]
+                if free is not None:
+                    free.discard(choice.arn)
                 self._wake_task(task.arn)
         if started:
+            self._tx.after_commit(lambda: self._wakes.providers(self._service.region))
             self._announce(announcements.started(self._service.name, started))
         return short
 
@@ -330,6 +347,37 @@ class ServiceTurn:
             case "TASK_DEFINITION":
                 return [dict(tag) for tag in store.tags_of(self._tx, definition)]
         return []
+
+    def _rebalanced(
+        self, members: list[Member], deployments: list[Deployment], desired: int, bounds: Limits
+    ) -> list[Member]:
+        """With Availability Zone rebalancing, one member may have to move; never during a deployment."""
+        spec = self._service.spec
+        settled = len(deployments) == 1 and deployments[0].rollout is Rollout.COMPLETED
+        launch = Launch.of(spec)
+        if (
+            spec.get("availabilityZoneRebalancing") != "ENABLED"
+            or not settled
+            or bounds.upper <= desired
+            or launch.type == "FARGATE"
+            or launch.strategy
+        ):
+            return members
+        definition = store.definitions.get(self._tx, deployments[0].definition)
+        assert definition is not None  # definitions in use are never deleted
+        demand = tasks_made.demand(
+            definition, blueprints.read(definition.spec), f"service:{self._service.name}", spec, []
+        )
+        found = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        roomy = {
+            each.attributes.get(placement.ZONE, "")
+            for each in found
+            if each.accepting and placement.obstacle(demand, each) is None
+        }
+        moved = rebalancing.rebalance(members, roomy, desired)
+        if moved != members:
+            self._announce(announcements.rebalancing(self._service.name, members, roomy), complaint=True)
+        return moved
 
     def _retire(self, deployments: list[Deployment], members: list[Member]) -> None:
         """Older deployments go when their last task has."""

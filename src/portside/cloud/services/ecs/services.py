@@ -12,11 +12,24 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
-from portside.cloud.services.ecs import definitions, errors, names, networks, offered, placement, store, views
+from portside.cloud.services.ecs import (
+    definitions,
+    errors,
+    fargate,
+    launching,
+    names,
+    networks,
+    offered,
+    placement,
+    rebalancing,
+    store,
+    views,
+)
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
+    Cluster,
     Definition,
     Deployment,
     DeploymentStatus,
@@ -54,6 +67,10 @@ _DEPLOYED = (
 )
 
 
+# How its tasks are launched: one value, in full, after every call.
+_LAUNCH = ("launchType", "capacityProviderStrategy", "platformVersion", "networkConfiguration")
+
+
 class ServiceApi:
     def __init__(
         self, database: Database, ids: Ids, clock: Clock, calls: Calls, wakes: Wakes, outside: Outside
@@ -89,10 +106,13 @@ class ServiceApi:
         definition = definitions.usable(self._database, caller, params["taskDefinition"])
         offered.check_definition(definition.spec)
         networks.check(params, definition.spec)
+        launch = launching.resolve(cluster, params, definition.spec)
+        await launching.know_subnets(self._database, self._calls, caller, params)
         self._check_names(params)
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
-        spec = {key: params[key] for key in _WISHES if params.get(key) is not None}
+        spec = {key: params[key] for key in _WISHES if params.get(key) is not None} | launch
         spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
+        _rebalanced(spec, params)
         arn = names.service_arn(caller, cluster.name, name)
         with self._database.write() as tx:
             active_cluster(tx, caller, cluster.name)
@@ -133,8 +153,10 @@ class ServiceApi:
             found = store.definitions.get(self._database, service.definition)
             assert found is not None
             definition = found
+        await launching.know_subnets(self._database, self._calls, caller, params)
         if reference or params.get("forceNewDeployment"):
             offered.check_definition(definition.spec)
+        launch = _relaunched(cluster, service, params, definition)
         networks.check(service.spec | {k: v for k, v in params.items() if v is not None}, definition.spec)
         self._check_names(params)
         balancers = params.get("loadBalancers")
@@ -149,12 +171,15 @@ class ServiceApi:
             service = self._updatable(store.services.get(tx, arn))
             before = service
             changed = {key: params[key] for key in _WISHES if params.get(key) is not None}
-            spec = service.spec | changed
+            kept = {key: value for key, value in service.spec.items() if key not in _LAUNCH}
+            spec = kept | changed | launch
             daemon = spec.get("schedulingStrategy") == "DAEMON"
             if params.get("deploymentConfiguration") is not None:
                 spec["deploymentConfiguration"] = _configuration(
                     params["deploymentConfiguration"], service.spec["deploymentConfiguration"], daemon
                 )
+            if params.get("availabilityZoneRebalancing") == "ENABLED" and rebalancing.possible(spec):
+                raise errors.invalid(rebalancing.possible(spec))
             desired = service.desired
             if params.get("desiredCount") is not None and not daemon:
                 desired = params["desiredCount"]
@@ -162,7 +187,7 @@ class ServiceApi:
             redeploy = (
                 bool(params.get("forceNewDeployment"))
                 or service.definition != before.definition
-                or any(spec.get(key) != before.spec.get(key) for key in _DEPLOYED)
+                or any(spec.get(key) != before.spec.get(key) for key in (*_DEPLOYED, *_LAUNCH))
             )
             store.services.save(tx, service)
             if redeploy:
@@ -214,8 +239,9 @@ class ServiceApi:
         strategy = params.get("schedulingStrategy")
         if strategy:
             found = [each for each in found if (each.spec.get("schedulingStrategy") or "REPLICA") == strategy]
-        if params.get("launchType") not in (None, "EC2"):
-            found = []
+        kind = params.get("launchType")
+        if kind:
+            found = [each for each in found if _launch_type(each) == kind]
         arns, token = page([each.arn for each in found], params, LIST_PAGE)
         return {"serviceArns": arns, "nextToken": token}
 
@@ -302,7 +328,7 @@ class ServiceApi:
                 updated_at=now,
                 public_id=self._ids.alnum(21),
                 previous=previous,
-                spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
+                spec={key: service.spec[key] for key in (*_DEPLOYED, *_LAUNCH) if key in service.spec},
             ),
         )
         store.services.save(tx, replace(service, steady_at=None))
@@ -314,6 +340,40 @@ class ServiceApi:
                 after = replace(each, desired=service.desired, updated_at=self._clock.now())
                 store.deployments.save(tx, after)
         tx.after_commit(lambda: self._wakes.service(service.arn))
+
+
+def _launch_type(service: Service) -> str:
+    if service.spec.get("capacityProviderStrategy"):
+        return "FARGATE" if fargate.uses_fargate(service.spec) else "EC2"
+    return str(service.spec.get("launchType") or "EC2")
+
+
+def _relaunched(cluster: Cluster, service: Service, params: Params, definition: Definition) -> Params:
+    """How the tasks are launched after an update: as before where the call says nothing."""
+    asked = {key: service.spec[key] for key in _LAUNCH if key in service.spec}
+    asked |= {key: params[key] for key in _LAUNCH if params.get(key) is not None}
+    if params.get("capacityProviderStrategy"):
+        asked.pop("launchType", None)
+    elif params.get("capacityProviderStrategy") == []:
+        # Back to a launch type, which for this service cannot have been another one than its providers'.
+        asked["launchType"] = _launch_type(service)
+    if not params.get("platformVersion") and not fargate.uses_fargate(asked):
+        asked.pop("platformVersion", None)
+    kept = {
+        key: service.spec[key]
+        for key in ("placementConstraints", "placementStrategy", "schedulingStrategy")
+        if key in service.spec
+    }
+    return launching.resolve(cluster, kept | params | asked, definition.spec)
+
+
+def _rebalanced(spec: Params, params: Params) -> None:
+    """Rebalancing is on for new services that it is possible for, if they do not say otherwise."""
+    why = rebalancing.possible(spec)
+    wanted = params.get("availabilityZoneRebalancing")
+    if wanted == "ENABLED" and why:
+        raise errors.invalid(why)
+    spec["availabilityZoneRebalancing"] = wanted or ("DISABLED" if why else "ENABLED")
 
 
 def _check_placement(params: Params) -> None:

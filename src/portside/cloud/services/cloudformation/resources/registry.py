@@ -13,6 +13,7 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
     autoscaling,
+    capacity,
     cloudwatch,
     codebuild,
     delivery,
@@ -35,6 +36,8 @@ _TYPES: tuple[type[Handler], ...] = (
     ecs.Cluster,
     ecs.TaskDefinition,
     ecs.Service,
+    capacity.CapacityProvider,
+    capacity.Associations,
     elbv2.LoadBalancer,
     elbv2.TargetGroup,
     elbv2.Listener,
