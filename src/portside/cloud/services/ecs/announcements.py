@@ -59,8 +59,9 @@ def completed(name: str, deployment: str) -> str:
     return f"(service {name}) (deployment {deployment}) deployment completed."
 
 
-def failed(name: str, deployment: str) -> str:
-    return f"(service {name}) (deployment {deployment}) deployment failed: tasks failed to start."
+def failed(name: str, deployment: str, reason: str) -> str:
+    why = reason.rpartition(": ")[2]
+    return f"(service {name}) (deployment {deployment}) deployment failed: {why}"
 
 
 def rolling_back(name: str, deployment: str) -> str:

@@ -13,7 +13,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine.engine import Engine
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
-from portside.cloud.services.ecs import errors, names, provider_records, store
+from portside.cloud.services.ecs import errors, names, provider_records, shift_records, store
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
@@ -55,6 +55,7 @@ class EcsApi:
     ) -> None:
         self.execute = ExecApi(database, ids, clock, engine, log)
         database.migrate("ecs", MIGRATIONS)
+        database.migrate("ecs-shifts", shift_records.MIGRATIONS)
         self._database = database
         self._nouns = (
             ClusterApi(database, clock, wakes, capacity),

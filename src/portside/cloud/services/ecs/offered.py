@@ -97,18 +97,9 @@ def check_call(params: Params) -> None:
     controller = (params.get("deploymentController") or {}).get("type", "ECS")
     if controller != "ECS":
         raise _refused(f"deployment controller {controller}")
-    configuration = params.get("deploymentConfiguration") or {}
-    if configuration.get("strategy") not in (None, "ROLLING"):
-        raise _refused(f"deployment strategy {configuration['strategy']}")
-    if configuration.get("lifecycleHooks"):
-        raise _refused("'deploymentConfiguration.lifecycleHooks'")
-    if (configuration.get("alarms") or {}).get("enable"):
-        raise _refused("'deploymentConfiguration.alarms'")
     for balancer in params.get("loadBalancers") or []:
         if balancer.get("loadBalancerName"):
             raise _refused("a Classic Load Balancer")
-        if balancer.get("advancedConfiguration"):
-            raise _refused("'loadBalancers.advancedConfiguration'")
 
 
 def _refused(what: str) -> Exception:

@@ -13,7 +13,9 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.ecs import (
+    configuration,
     definitions,
+    deployment_alarms,
     errors,
     fargate,
     launching,
@@ -22,6 +24,7 @@ from portside.cloud.services.ecs import (
     offered,
     placement,
     rebalancing,
+    shift_records,
     store,
     views,
 )
@@ -110,8 +113,11 @@ class ServiceApi:
         await launching.know_subnets(self._database, self._calls, caller, params)
         self._check_names(params)
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
+        configured = configuration.completed(params.get("deploymentConfiguration"), {}, daemon)
+        configuration.check_balancers(configured["strategy"], params.get("loadBalancers") or [])
+        await self._check_alarms(caller, configured)
         spec = {key: params[key] for key in _WISHES if params.get(key) is not None} | launch
-        spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
+        spec["deploymentConfiguration"] = configured
         _rebalanced(spec, params)
         arn = names.service_arn(caller, cluster.name, name)
         with self._database.write() as tx:
@@ -165,6 +171,14 @@ class ServiceApi:
         # The target groups are looked at only when they are new; containers and ports whenever they may differ.
         known = [] if params.get("loadBalancers") is not None else balancers
         await self._check_balancers(caller, balancers, definition, known)
+        if params.get("deploymentConfiguration") is not None or params.get("loadBalancers") is not None:
+            configured = configuration.completed(
+                params.get("deploymentConfiguration"),
+                service.spec["deploymentConfiguration"],
+                service.spec.get("schedulingStrategy") == "DAEMON",
+            )
+            configuration.check_balancers(configured["strategy"], balancers)
+            await self._check_alarms(caller, configured)
         if params.get("desiredCount") is not None and params["desiredCount"] < 0:
             raise errors.invalid("The desired count must not be negative.")
         with self._database.write() as tx:
@@ -175,7 +189,7 @@ class ServiceApi:
             spec = kept | changed | launch
             daemon = spec.get("schedulingStrategy") == "DAEMON"
             if params.get("deploymentConfiguration") is not None:
-                spec["deploymentConfiguration"] = _configuration(
+                spec["deploymentConfiguration"] = configuration.completed(
                     params["deploymentConfiguration"], service.spec["deploymentConfiguration"], daemon
                 )
             if params.get("availabilityZoneRebalancing") == "ENABLED" and rebalancing.possible(spec):
@@ -277,13 +291,27 @@ class ServiceApi:
                 )
             if balancer not in (known or []):
                 await self._check_group(caller, group, definition)
+                alternate = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
+                if alternate:
+                    await self._check_group(caller, alternate, definition, attached=False)
 
     def _check_names(self, params: Params) -> None:
         why = self._outside.why_no_names() if params.get("serviceRegistries") else ""
         if why:
             raise errors.client(f"The local cloud does not offer 'serviceRegistries' here: {why}.")
 
-    async def _check_group(self, caller: Caller, group: str, definition: Definition) -> None:
+    async def _check_alarms(self, caller: Caller, configured: Params) -> None:
+        names_ = deployment_alarms.watched(configured)
+        if not names_:
+            return
+        found = await deployment_alarms.look(self._calls, caller, names_)
+        missing = [each for each in names_ if each not in found]
+        if missing:
+            raise errors.invalid(f"The following alarms were not found: {', '.join(missing)}.")
+
+    async def _check_group(
+        self, caller: Caller, group: str, definition: Definition, *, attached: bool = True
+    ) -> None:
         try:
             answer = await self._calls("elbv2", "DescribeTargetGroups", {"TargetGroupArns": [group]}, caller)
         except AwsError as error:
@@ -291,7 +319,7 @@ class ServiceApi:
                 raise
             raise errors.invalid("The specified target group does not exist.") from None
         found = (answer.get("TargetGroups") or [{}])[0]
-        if not found.get("LoadBalancerArns"):
+        if attached and not found.get("LoadBalancerArns"):
             raise errors.invalid(
                 f"The target group with targetGroupArn {group} does not have an associated load balancer."
             )
@@ -314,23 +342,29 @@ class ServiceApi:
                 previous = each.id
                 store.deployments.save(tx, replace(each, status=DeploymentStatus.ACTIVE, updated_at=now))
         number = f"ecs-svc/{self._ids.digits(19)}"
-        store.deployments.save(
-            tx,
-            Deployment(
-                id=number,
-                service=service.arn,
-                status=DeploymentStatus.PRIMARY,
-                definition=service.definition,
-                desired=service.desired,
-                rollout=Rollout.IN_PROGRESS,
-                reason=f"ECS deployment {number} in progress.",
-                created_at=now,
-                updated_at=now,
-                public_id=self._ids.alnum(21),
-                previous=previous,
-                spec={key: service.spec[key] for key in (*_DEPLOYED, *_LAUNCH) if key in service.spec},
-            ),
+        made = Deployment(
+            id=number,
+            service=service.arn,
+            status=DeploymentStatus.PRIMARY,
+            definition=service.definition,
+            desired=service.desired,
+            rollout=Rollout.IN_PROGRESS,
+            reason=f"ECS deployment {number} in progress.",
+            created_at=now,
+            updated_at=now,
+            public_id=self._ids.alnum(21),
+            previous=previous,
+            spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
         )
+        store.deployments.save(tx, made)
+        before = shift_records.of(tx, previous) if previous else None
+        # One that is overtaken while the traffic is still where it was leaves it there.
+        source = before.source if before is not None and before.under_way and before.weight < 100 else previous
+        balancers = service.spec.get("loadBalancers") or []
+        shift = configuration.first_shift(
+            made, service.spec["deploymentConfiguration"], balancers, before, source or previous
+        )
+        shift_records.table.save(tx, shift)
         store.services.save(tx, replace(service, steady_at=None))
         tx.after_commit(lambda: self._wakes.service(service.arn))
 
@@ -382,26 +416,3 @@ def _check_placement(params: Params) -> None:
     )
     if wrong:
         raise errors.invalid(wrong)
-
-
-def _configuration(given: Params | None, before: Params, daemon: bool) -> Params:
-    """The deployment configuration with its defaults."""
-    wanted = {key: value for key, value in (given or {}).items() if value is not None}
-    defaults: Params = {
-        "deploymentCircuitBreaker": {"enable": False, "rollback": False},
-        "maximumPercent": 100 if daemon else 200,
-        "minimumHealthyPercent": 0 if daemon else 100,
-        "strategy": "ROLLING",
-        "bakeTimeInMinutes": 0,
-    }
-    made = defaults | before | wanted
-    low, high = made["minimumHealthyPercent"], made["maximumPercent"]
-    if low < 0 or high < 0:
-        raise errors.invalid("minimumHealthyPercent and maximumPercent must not be negative.")
-    if low > 100:
-        raise errors.invalid("minimumHealthyPercent must be 100 or less.")
-    if not daemon and high < 100:
-        raise errors.invalid("maximumPercent must be 100 or more.")
-    if daemon and high != 100:
-        raise errors.invalid("The daemon scheduling strategy supports a maximumPercent of 100 only.")
-    return made
