@@ -230,3 +230,31 @@ async def test_hooks_for_launches_are_refused_by_name(directory):
                 LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING",
             )
         assert "does not offer" in refused.value.message
+
+
+async def test_what_a_group_launches_is_spread_over_the_zones_of_its_subnets(directory):
+    async with grouped(directory, DesiredCapacity=0) as groups:
+        vpc = (await groups.ancillary("ec2", "DescribeVpcs", {}, CALLER))["Vpcs"][0]["VpcId"]
+        found = await groups.ancillary(
+            "ec2", "DescribeSubnets", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}, CALLER
+        )
+        subnets = [each["SubnetId"] for each in found["Subnets"]][:3]
+        assert len({each["AvailabilityZone"] for each in found["Subnets"][:3]}) == 3
+        await groups.do("DeleteAutoScalingGroup", ForceDelete=True)
+        await groups.do(
+            "CreateAutoScalingGroup",
+            LaunchConfigurationName="lc",
+            VPCZoneIdentifier=",".join(subnets),
+            MinSize=2,
+            MaxSize=9,
+        )
+        zones = [each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"]]
+        assert len(set(zones)) == 2
+        await groups.do("SetDesiredCapacity", DesiredCapacity=6)
+        zones = sorted(each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"])
+        assert zones == ["a", "a", "b", "b", "c", "c"]
+        assert (await groups.look())["VPCZoneIdentifier"] == ",".join(subnets)
+        await groups.do("SetDesiredCapacity", DesiredCapacity=3)
+        await groups.turn()
+        zones = sorted(each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"])
+        assert zones == ["a", "b", "c"]
