@@ -1,7 +1,7 @@
 """Instances launched where a group has fewest.
 
-The ancillary services launch all instances of a group in its first subnet. Here a group grows one instance at a time,
-each with the subnet of the emptiest zone in front; the order that the user gave is put back at the end.
+The ancillary services launch all instances of a group in its first subnet. Here a group grows one instance at a
+time, each with the subnet of the emptiest zone in front; the order that the user gave is put back at the end.
 """
 
 from __future__ import annotations
