@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any
 
 import boto3
 import pytest
+
+from portside.deploy.errors import Unreachable
+from portside.deploy.execute import Channel
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60.0
@@ -237,3 +241,29 @@ def test_kernel_settings_user_and_read_only_root_hold_inside(site: Site) -> None
     lines = site.run("settings")
     assert lines[:2] == ["1234", "777"]
     assert lines[-2:] == ["refused", "written"]
+
+
+def test_a_command_runs_in_a_container_with_input_output_and_exit_code(site: Site) -> None:
+    ecs = site("ecs")
+    site.register("app", "exec sleep 600")
+    arn = ecs.run_task(taskDefinition="app")["tasks"][0]["taskArn"]
+    until(lambda: ecs.describe_tasks(tasks=[arn])["tasks"][0]["lastStatus"] == "RUNNING")
+    with pytest.raises(Exception, match="execute command was not enabled"):
+        ecs.execute_command(task=arn, interactive=True, command="sh")
+
+    arn = ecs.run_task(taskDefinition="app", enableExecuteCommand=True)["tasks"][0]["taskArn"]
+    until(lambda: ecs.describe_tasks(tasks=[arn])["tasks"][0]["lastStatus"] == "RUNNING")
+    session = ecs.execute_command(task=arn, interactive=True, command="sh")["session"]
+    printed: list[bytes] = []
+
+    async def talk() -> int:
+        channel = Channel(session, printed.append, lambda: (97, 31))
+        running = asyncio.create_task(channel.run())
+        await channel.typed(b"echo the answer is $((6 * 7)); exit 3\n")
+        return await running
+
+    assert asyncio.run(talk()) == 3
+    assert b"the answer is 42" in b"".join(printed)
+    # The token has been used.
+    with pytest.raises(Unreachable, match="no such session"):
+        asyncio.run(Channel(session, printed.append, lambda: (80, 24)).run())
