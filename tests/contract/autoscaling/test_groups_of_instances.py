@@ -1,7 +1,9 @@
 """Auto Scaling groups over the real ancillary services: what goes, what stays, and what is waited for."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
+import boto3
 import pytest
 
 from portside.cloud.kernel.clock import Pace
@@ -12,7 +14,7 @@ from portside.cloud.services.autoscaling.api import AutoScalingApi
 from portside.cloud.services.calls import Caller
 from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
-from portside.testing.server import ACCOUNT, quiet_log
+from portside.testing.server import ACCOUNT, quiet_log, serve
 
 REGION = "eu-west-1"
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "portside")
@@ -258,3 +260,21 @@ async def test_what_a_group_launches_is_spread_over_the_zones_of_its_subnets(dir
         await groups.turn()
         zones = sorted(each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"])
         assert zones == ["a", "b", "c"]
+
+
+async def test_boto3_reads_what_is_laid_over_the_ancillary_answers(directory):
+    async with grouped(directory, DesiredCapacity=1) as groups:
+        async with serve([groups.api.service()], ancillary=groups.ancillary) as url:
+            client = boto3.client(
+                "autoscaling",
+                endpoint_url=url,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+            (group,) = (await asyncio.to_thread(client.describe_auto_scaling_groups))["AutoScalingGroups"]
+            assert (group["AutoScalingGroupName"], len(group["Instances"])) == ("g", 1)
+            assert group["CreatedTime"].year > 2000
+            listed = await asyncio.to_thread(client.describe_auto_scaling_instances)
+            assert [each["LifecycleState"] for each in listed["AutoScalingInstances"]] == ["InService"]
+            client.close()
