@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 import pytest
-
 from test_surroundings_docker import USER_DATA, Site, site, until
 
 __all__ = ["site"]

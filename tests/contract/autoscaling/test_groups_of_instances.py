@@ -203,8 +203,11 @@ async def test_a_group_goes_with_all_of_its_instances_however_protected(director
         with pytest.raises(AwsError) as refused:
             await groups.do("DeleteAutoScalingGroup")
         assert refused.value.code == "ResourceInUse"
+        hook = {"LifecycleHookName": "drain", "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}
+        await groups.do("PutLifecycleHook", **hook)
         await groups.do("DeleteAutoScalingGroup", ForceDelete=True)
         assert await groups.running() == set()
+        assert (await groups.do("DescribeLifecycleHooks"))["LifecycleHooks"] == [], "a new group begins without"
 
 
 async def test_what_was_chosen_to_go_goes_after_a_restart(directory):
@@ -263,18 +266,20 @@ async def test_what_a_group_launches_is_spread_over_the_zones_of_its_subnets(dir
 
 
 async def test_boto3_reads_what_is_laid_over_the_ancillary_answers(directory):
-    async with grouped(directory, DesiredCapacity=1) as groups:
-        async with serve([groups.api.service()], ancillary=groups.ancillary) as url:
-            client = boto3.client(
-                "autoscaling",
-                endpoint_url=url,
-                region_name=REGION,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-            )
-            (group,) = (await asyncio.to_thread(client.describe_auto_scaling_groups))["AutoScalingGroups"]
-            assert (group["AutoScalingGroupName"], len(group["Instances"])) == ("g", 1)
-            assert group["CreatedTime"].year > 2000
-            listed = await asyncio.to_thread(client.describe_auto_scaling_instances)
-            assert [each["LifecycleState"] for each in listed["AutoScalingInstances"]] == ["InService"]
-            client.close()
+    async with (
+        grouped(directory, DesiredCapacity=1) as groups,
+        serve([groups.api.service()], ancillary=groups.ancillary) as url,
+    ):
+        client = boto3.client(
+            "autoscaling",
+            endpoint_url=url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        (group,) = (await asyncio.to_thread(client.describe_auto_scaling_groups))["AutoScalingGroups"]
+        assert (group["AutoScalingGroupName"], len(group["Instances"])) == ("g", 1)
+        assert group["CreatedTime"].year > 2000
+        listed = await asyncio.to_thread(client.describe_auto_scaling_instances)
+        assert [each["LifecycleState"] for each in listed["AutoScalingInstances"]] == ["InService"]
+        client.close()

@@ -186,7 +186,12 @@ class GroupApi:
                 {"AutoScalingGroupName": name, "InstanceIds": protected, "ProtectedFromScaleIn": False},
                 caller,
             )
+        hooks, _ = await hooks_of(self._ask, caller, name)
         await self._ask("autoscaling", "DeleteAutoScalingGroup", params, caller)
+        # A later group of the same name must not inherit them.
+        for hook in filter(None, hooks.split("\n")):
+            params = {"LifecycleHookName": hook, "AutoScalingGroupName": name}
+            await self._ask("autoscaling", "DeleteLifecycleHook", params, caller)
         with self._database.write() as tx:
             group_records.forget_group(tx, Key(caller.region, name))
         return {}
