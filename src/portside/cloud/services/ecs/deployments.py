@@ -273,7 +273,7 @@ class DeploymentApi:
             "serviceArn": service.arn,
             "clusterArn": names.sibling(service.arn, "cluster", service.cluster),
             "taskDefinition": each.definition,
-            "launchType": "EC2",
+            **views.launch(service.spec | each.spec, resolved=True),
             "loadBalancers": each.spec.get("loadBalancers") or [],
             "containerImages": images,
             "createdAt": each.created_at,
