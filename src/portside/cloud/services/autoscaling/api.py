@@ -13,9 +13,9 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
-from portside.cloud.services.autoscaling.policies import Adjustment, Bounds, StepRange, adjusted, step
 from portside.cloud.services.autoscaling.records import GroupState
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
+from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, step
 
 DEFAULT_COOLDOWN = 300
 
