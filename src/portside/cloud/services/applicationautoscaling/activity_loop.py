@@ -1,7 +1,8 @@
 """Scaling activities: tells ECS the new count, and watches until the service has it.
 
 One key per activity. That ECS was told is committed after it was, so a crash in between repeats the call, which
-changes nothing. A newer activity of the same target, or another count set by somebody else, overrides an older one.
+changes nothing. A newer activity of the same target, or another count set by somebody else, overrides an older
+one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What happens when an alarm calls for a policy: the rules of `decisions.py`, applied to the service as it is now.
 
-Owns the state of cool-downs. Several policies of target tracking take tasks away only if all of them agree; the one
-that keeps the most decides.
+Owns the state of cool-downs. Several policies of target tracking take tasks away only if all of them agree; the
+one that keeps the most decides.
 """
 
 from __future__ import annotations

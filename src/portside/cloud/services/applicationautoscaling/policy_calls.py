@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
@@ -137,7 +138,7 @@ def overlap(bounds: Sequence[tuple[float | None, float | None]]) -> str:
     for low, high in spans:
         if low >= high:
             return "MetricIntervalLowerBound must be less than MetricIntervalUpperBound."
-    for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (begin, _) in pairwise(spans):
         if begin < end:
             return "Step adjustment intervals can't overlap."
         if begin > end:

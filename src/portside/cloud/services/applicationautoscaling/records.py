@@ -36,9 +36,9 @@ MIGRATIONS = (
         spec TEXT NOT NULL
     );
     CREATE TABLE aas_activity (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, target TEXT NOT NULL, wanted INTEGER NOT NULL,
-        status TEXT NOT NULL, applied INTEGER NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
-        details TEXT NOT NULL, started_at REAL NOT NULL, ended_at REAL
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, target TEXT NOT NULL,
+        wanted INTEGER NOT NULL, status TEXT NOT NULL, applied INTEGER NOT NULL, cause TEXT NOT NULL,
+        message TEXT NOT NULL, details TEXT NOT NULL, started_at REAL NOT NULL, ended_at REAL
     );
     CREATE INDEX aas_activity_target ON aas_activity (target, number);
     """,
@@ -66,8 +66,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`out_until`: until then only a larger scale-out goes through, counted from `out_base`, the capacity before the
-    last one. `in_until`: until then nothing is taken away."""
+    """`out_until`: until then only a larger scale-out goes through, counted from `out_base`, the capacity before
+    the last one. `in_until`: until then nothing is taken away."""
 
     key: str
     region: str
@@ -96,8 +96,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`alarms` are the names of those that belong to the policy, high first; `settled` that they are as they should
-    be. `wanted` is what it last asked for on the way in, at `wanted_at`."""
+    """`alarms` are the names of those that belong to the policy, high first; `settled` that they are as they
+    should be. `wanted` is what it last asked for on the way in, at `wanted_at`."""
 
     arn: str
     target: str

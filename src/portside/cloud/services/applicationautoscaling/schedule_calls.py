@@ -42,9 +42,8 @@ class ScheduleCalls:
                 raise errors.invalid("At least one of MinCapacity and MaxCapacity must be specified.")
             if given.get("MinCapacity", 0) > given.get("MaxCapacity", 2**31):
                 raise errors.invalid("Maximum capacity cannot be less than minimum capacity.")
-            if spec.get("StartTime") is not None and spec.get("EndTime") is not None:
-                if float(spec["StartTime"]) >= float(spec["EndTime"]):
-                    raise errors.invalid("The start time must be before the end time.")
+            if float(spec.get("StartTime", 0)) >= float(spec.get("EndTime", "inf")):
+                raise errors.invalid("The start time must be before the end time.")
             made = before or Action(
                 f"arn:aws:autoscaling:{caller.region}:{caller.account}:scheduledAction:{self._ids.uuid()}:"
                 f"resource/{NAMESPACE}/{resource}:scheduledActionName/{name}",

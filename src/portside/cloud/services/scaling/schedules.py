@@ -1,7 +1,7 @@
 """When a schedule is due next: `at(...)`, `rate(...)` and `cron(...)`.
 
-Pure. Times of `at` and `cron` are in a time zone, UTC unless one is named. Source: the Application Auto Scaling User
-Guide, "Schedule recurring scaling actions using cron expressions".
+Pure. Times of `at` and `cron` are in a time zone, UTC unless one is named. Source: the Application Auto Scaling
+User Guide, "Schedule recurring scaling actions using cron expressions".
 """
 
 from __future__ import annotations

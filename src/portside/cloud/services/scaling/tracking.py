@@ -1,8 +1,8 @@
 """Target tracking: the two alarms of a policy, and the capacity that its metric asks for.
 
-Pure. On the way out the metric decides in full: as much as would bring it to the target. On the way in half of the
-surplus goes at a time, and never so much that the metric would rise above the target. AWS documents neither number;
-docs/decisions/0020-metrics-and-scaling.md says why these.
+Pure. On the way out the metric decides in full: as much as would bring it to the target. On the way in half of
+the surplus goes at a time, and never so much that the metric would rise above the target. AWS documents neither
+number; docs/decisions/0020-metrics-and-scaling.md says why these.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def inward(base: int, value: float, target: float) -> int:
 
 
 def _fitting(base: int, value: float, target: float) -> int:
-    """The smallest capacity that would keep the metric at its target; a rounding error is no reason for one more."""
+    """The smallest capacity that would keep the metric at its target; a rounding error is no reason for one
+    more."""
     return math.ceil(base * value / target - 1e-9)
 
 

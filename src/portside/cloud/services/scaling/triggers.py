@@ -12,8 +12,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """`policy` is an ARN. `value` is the newest of the alarm's metric and `threshold` the alarm's; None where there
-    is none, as after SetAlarmState."""
+    """`policy` is an ARN. `value` is the newest of the alarm's metric and `threshold` the alarm's; None where
+    there is none, as after SetAlarmState."""
 
     region: str
     policy: str
