@@ -1,7 +1,7 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `deployments.py`, `tasks.py`. Tags and account settings are here. What follows from a call is done
+`services.py`, `deployments.py`, `tasks.py`, `protection.py`. Tags and account settings are here. What follows from a call is done
 by the loops, which `orchestrator.py` builds.
 """
 
@@ -16,6 +16,7 @@ from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
 from portside.cloud.services.ecs.deployments import DeploymentApi
+from portside.cloud.services.ecs.protection import ProtectionApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
 from portside.cloud.services.ecs.tasks import TaskApi
@@ -51,6 +52,7 @@ class EcsApi:
             ServiceApi(database, ids, clock, calls, wakes),
             DeploymentApi(database),
             TaskApi(database, ids, clock, wakes),
+            ProtectionApi(database, clock, wakes),
             self,
         )
 
