@@ -372,9 +372,20 @@ class Cloud:
     async def _make_autoscaling(self) -> Service:
         await self._load("autoscaling", "autoscaling.api")
         from portside.cloud.services.autoscaling.api import AutoScalingApi
+        from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 
+        tracking = TrackingPolicies(
+            pace=self.pace, calls=self.dispatcher, ancillary=self.ancillary, **self._shared
+        )
+        await self._parts.enter_async_context(tracking.loop)
+        tracking.resume()
         return AutoScalingApi(
-            database=self.database, clock=self.clock, pace=self.pace, calls=self.dispatcher, log=self.log
+            database=self.database,
+            clock=self.clock,
+            pace=self.pace,
+            calls=self.dispatcher,
+            log=self.log,
+            tracking=tracking,
         ).service()
 
     async def _bound(self) -> Bindings:

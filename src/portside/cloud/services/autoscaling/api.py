@@ -14,6 +14,7 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
 from portside.cloud.services.autoscaling.records import GroupState
+from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
 from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, step
 
@@ -21,16 +22,31 @@ DEFAULT_COOLDOWN = 300
 
 
 class AutoScalingApi:
-    def __init__(self, *, database: Database, clock: Clock, pace: Pace, calls: Calls, log: Log) -> None:
+    """`tracking` are the policies that track a target; without it there are none."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        calls: Calls,
+        log: Log,
+        tracking: TrackingPolicies | None = None,
+    ) -> None:
         database.migrate("autoscaling", records.MIGRATIONS)
         self._db = database
         self._clock = clock
         self._pace = pace
         self._calls = calls
         self._log = log.bind(service="autoscaling")
+        self._tracking = tracking
 
     def service(self) -> Service:
-        return Service("autoscaling", operations_of(self), partial=True)
+        operations = operations_of(self)
+        if self._tracking is not None:
+            operations |= operations_of(self._tracking)
+        return Service("autoscaling", operations, partial=True)
 
     @operation("ExecutePolicy")
     async def execute_policy(self, caller: Caller, params: Params) -> Params:
@@ -46,6 +62,9 @@ class AutoScalingApi:
                 await self._simple(caller, policy, group, state, bool(params.get("HonorCooldown")))
             case "StepScaling":
                 await self._step(caller, policy, group, state, params)
+            # Only alarms execute these: their call has no access key.
+            case "TargetTrackingScaling" if not caller.access_key and self._tracking is not None:
+                await self._track(caller, policy, group, state, params.get("MetricValue"), self._tracking)
             case kind:
                 raise AwsError("ValidationError", f"ExecutePolicy is not supported for policies of type {kind}.")
         return {}
@@ -121,6 +140,36 @@ class AutoScalingApi:
             return
         await self._set(caller, group, wanted, policy)
         if wanted > desired:
+            warmup = policy.get("EstimatedInstanceWarmup")
+            if warmup is None:
+                warmup = group.get("DefaultInstanceWarmup") or group.get("DefaultCooldown", DEFAULT_COOLDOWN)
+            until = self._clock.now() + self._pace.wait(float(warmup))
+            self._save(replace(state, warm_until=until, settled=base))
+
+    async def _track(
+        self,
+        caller: Caller,
+        policy: Params,
+        group: Params,
+        state: GroupState,
+        value: float | None,
+        tracking: TrackingPolicies,
+    ) -> None:
+        if value is None:
+            return  # there is nothing to go by until the alarm has looked again
+        now, desired = self._clock.now(), int(group["DesiredCapacity"])
+        warming = now < state.warm_until
+        base = state.settled if warming else desired
+        name = group["AutoScalingGroupName"]
+        found = await tracking.wanted(caller, name, policy["PolicyName"], base, float(value))
+        if found is None:
+            return
+        wanted = _bounds(group).clamp(found)
+        outward = float(value) > float(policy["TargetTrackingConfiguration"]["TargetValue"])
+        if (outward and wanted <= desired) or (not outward and (warming or wanted >= desired)):
+            return
+        await self._set(caller, group, wanted, policy)
+        if outward:
             warmup = policy.get("EstimatedInstanceWarmup")
             if warmup is None:
                 warmup = group.get("DefaultInstanceWarmup") or group.get("DefaultCooldown", DEFAULT_COOLDOWN)

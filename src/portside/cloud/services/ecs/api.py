@@ -1,8 +1,8 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `deployments.py`, `tasks.py`, `protection.py`. Tags and account settings are here. What follows from a call is done
-by the loops, which `orchestrator.py` builds.
+`services.py`, `deployments.py`, `tasks.py`, `protection.py`. Tags and account settings are here. What follows from
+a call is done by the loops, which `orchestrator.py` builds.
 """
 
 from __future__ import annotations
