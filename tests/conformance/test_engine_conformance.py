@@ -319,14 +319,14 @@ async def test_a_volume_is_kept_until_it_is_removed_and_not_while_in_use(lab: La
     name = f"{lab.labels['portside.cloud']}-volume"
     await lab.engine.create_volume(name, lab.labels)
     await lab.engine.create_volume(name, lab.labels)  # there already: fine
-    assert await lab.engine.volumes(lab.labels) == [name]
+    assert await lab.engine.volumes(lab.labels) == {name: lab.labels}
     container = await lab.engine.create(lab.spec("runs", binds=(f"{name}:/data",)))
     with pytest.raises(Conflict):
         await lab.engine.remove_volume(name)
     await lab.engine.remove(container)
     await lab.engine.remove_volume(name)
     await lab.engine.remove_volume(name)  # gone already: fine
-    assert await lab.engine.volumes(lab.labels) == []
+    assert await lab.engine.volumes(lab.labels) == {}
 
 
 async def test_a_container_may_be_in_a_second_network_that_must_exist(lab: Lab) -> None:

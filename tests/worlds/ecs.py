@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.machine.addresses import Addresses
-from portside.cloud.machine.engine import Engine
+from portside.cloud.machine.engine import Conflict, Engine
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.models import model
 from portside.cloud.protocol.shapes import violations
-from portside.cloud.services.calls import Caller, Params
+from portside.cloud.services.calls import Caller, Params, RoleSession
 from portside.cloud.services.ecs.images import EngineImages
 from portside.cloud.services.ecs.orchestrator import Ecs
+from portside.cloud.services.ecs.outside import Credentials, Endpoint
 from portside.cloud.services.logs.api import LogsApi
 from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
@@ -38,6 +39,67 @@ class NoRegistry:
 
     def archive(self, image: Any) -> AsyncIterator[bytes]:
         raise AssertionError("nothing to load")
+
+
+@dataclass
+class FakeRoles:
+    """Implements `Roles`; every role exists but those in `missing`."""
+
+    clock: Clock
+    missing: set[str] = field(default_factory=set)
+    assumed: list[tuple[str, str]] = field(default_factory=list)
+
+    async def assume(
+        self, role: str, session_name: str, service: str, caller: Caller, seconds: int = 3600, source: str = ""
+    ) -> RoleSession:
+        if role in self.missing:
+            raise AwsError("AccessDenied", f"{service} is not authorized to perform: sts:AssumeRole", 403)
+        self.assumed.append((role, service))
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role.rpartition('/')[2]}/{session_name}"
+        number = len(self.assumed)
+        return RoleSession(role, arn, "AROA", f"ASIA{number}", "secret", "token", self.clock.now() + seconds)
+
+
+@dataclass
+class FakeOutside:
+    """Implements `Outside`: a bridge, a name server and a network for credentials, each of which may be missing."""
+
+    engine: Engine
+    bridge_address: str = "172.17.0.1"
+    no_names: str = ""
+    relative: bool = True
+
+    async def endpoint(self) -> Endpoint:
+        return Endpoint("http://172.17.0.1:4566")
+
+    async def credentials(self) -> Credentials:
+        with suppress(Conflict):
+            await self.engine.create_network("link-local", {}, subnet="169.254.170.0/23", gateway="169.254.170.2")
+        return Credentials("link-local", "http://169.254.170.2:4566", self.relative)
+
+    def name_server(self) -> str:
+        return "" if self.no_names else self.bridge_address
+
+    def why_no_names(self) -> str:
+        return self.no_names
+
+    def bridge(self) -> str:
+        return self.bridge_address
+
+
+@dataclass
+class FakeRegistry:
+    """Cloud Map: the entries of each service."""
+
+    entries: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+
+    def register(self, params: Params) -> Params:
+        self.entries.setdefault(params["ServiceId"], {})[params["InstanceId"]] = params["Attributes"]
+        return {"OperationId": "1"}
+
+    def deregister(self, params: Params) -> Params:
+        del self.entries[params["ServiceId"]][params["InstanceId"]]
+        return {"OperationId": "2"}
 
 
 @dataclass
@@ -80,6 +142,11 @@ class FakeEc2:
         script = self.instances[params["InstanceId"]][2]
         return {"UserData": {"Value": base64.b64encode(script.encode()).decode()}}
 
+    def subnets(self, params: Params) -> Params:
+        """`subnet-a` is in zone a."""
+        found = [{"SubnetId": each, "AvailabilityZone": REGION + each[-1]} for each in params["SubnetIds"]]
+        return {"Subnets": found}
+
     def types(self, params: Params) -> Params:
         sizes = {"t3.micro": (2, 1024), "t3.small": (2, 2048), "m5.large": (2, 8192)}
         kind = params["InstanceTypes"][0]
@@ -94,13 +161,15 @@ class FakeBalancer:
 
     groups: dict[str, dict[tuple[str, int], str]] = field(default_factory=dict)
     attached: set[str] = field(default_factory=set)
+    types: dict[str, str] = field(default_factory=dict)
     first_state: str = "healthy"
     drains: bool = False
     fails: bool = False
 
-    def group(self, name: str = "web", *, attached: bool = True) -> str:
+    def group(self, name: str = "web", *, attached: bool = True, kind: str = "instance") -> str:
         arn = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{name}/0123456789abcdef"
         self.groups[arn] = {}
+        self.types[arn] = kind
         if attached:
             self.attached.add(arn)
         return arn
@@ -127,7 +196,7 @@ class FakeBalancer:
         if arn not in self.groups:
             raise AwsError("TargetGroupNotFound", "One or more target groups not found")
         balancers = ["arn:lb"] if arn in self.attached else []
-        return {"TargetGroups": [{"LoadBalancerArns": balancers, "TargetType": "instance"}]}
+        return {"TargetGroups": [{"LoadBalancerArns": balancers, "TargetType": self.types.get(arn, "instance")}]}
 
     def register(self, params: Params) -> Params:
         targets = self._targets(params)
@@ -184,7 +253,15 @@ class World:
         log = quiet_log()
         self.logs = LogsApi(database=self.database, ids=ids, clock=clock, log=log)
         self.calls.add(self.logs.service())
+        self.roles = FakeRoles(clock)
+        self.outside = FakeOutside(engine)
+        self.registry = FakeRegistry()
+        self.files: dict[tuple[str, str], bytes] = {}
         self.calls.answers |= {
+            ("servicediscovery", "RegisterInstance"): self.registry.register,
+            ("servicediscovery", "DeregisterInstance"): self.registry.deregister,
+            ("s3", "GetObject"): self._file,
+            ("ec2", "DescribeSubnets"): self.ec2.subnets,
             ("autoscaling", "DescribeAutoScalingGroups"): self.ec2.describe_groups,
             ("ec2", "DescribeInstances"): self.ec2.describe,
             ("ec2", "DescribeInstanceAttribute"): self.ec2.attribute,
@@ -205,11 +282,19 @@ class World:
             engine=engine,
             images=EngineImages(engine, registry or NoRegistry(), ACCOUNT),
             addresses=Addresses(self.database, cloud, many=True),
+            roles=self.roles,
+            outside=self.outside,
             cloud=cloud,
             account=ACCOUNT,
             region=REGION,
         )
         self.calls.add(self.ecs.service())
+
+    def _file(self, params: Params) -> Params:
+        found = self.files.get((params["Bucket"], params["Key"]))
+        if found is None:
+            raise AwsError("NoSuchKey", "The specified key does not exist.", 404)
+        return {"Body": found}
 
     async def call(self, operation: str, params: Params | None = None, service: str = "ecs") -> Params:
         given = params or {}

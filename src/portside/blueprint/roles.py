@@ -90,3 +90,13 @@ def execution_role(log_group: Any, repository: Any) -> Role:
             )
         ],
     )
+
+
+def task_role() -> Role:
+    """What the app's containers need so that commands can be run in them: a channel to Session Manager."""
+    channels = ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"]
+    return Role(
+        "TaskRole",
+        AssumeRolePolicyDocument=trust("ecs-tasks.amazonaws.com"),
+        Policies=[policy("run-commands", allow([f"ssmmessages:{each}" for each in channels], "*"))],
+    )

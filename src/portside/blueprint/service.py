@@ -54,6 +54,7 @@ def template(app: App, environment: str) -> Template:
         TaskDefinition(
             "TaskDefinition",
             Family=Ref("AWS::StackName"),
+            **({"TaskRoleArn": GetAtt(made.add_resource(roles.task_role()), "Arn")} if service.exec else {}),
             ExecutionRoleArn=GetAtt(execution, "Arn"),
             ContainerDefinitions=[
                 ContainerDefinition(
@@ -115,6 +116,7 @@ def template(app: App, environment: str) -> Template:
                 PlacementStrategy(Type="binpack", Field="memory"),
             ],
             PropagateTags="SERVICE",
+            **({"EnableExecuteCommand": True} if service.exec else {}),
         )
     )
     made.add_output(Output("LogGroup", Description="Where the output goes.", Value=Ref(logs)))

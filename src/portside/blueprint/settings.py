@@ -82,6 +82,9 @@ class Service(_Table):
     )
     count: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Copies of the app.")
     environment: dict[str, str] = Field(default_factory=dict, description="Environment variables; no secrets.")
+    exec: bool = Field(
+        default=False, description="Whether `portside exec` may run commands in the containers (ECS Exec)."
+    )
     log_retention: int = Field(default=30, description="Days for which CloudWatch keeps the output.")
     health_check: HealthCheck = Field(default_factory=lambda: HealthCheck(), description="See below.")
 

@@ -11,7 +11,7 @@ import typer
 from portside import __version__
 from portside.cli import build, cloud, exits, pipeline
 from portside.cli.context import has_state, open_work
-from portside.cli.options import HERE, AppArgument, EnvOption, JsonOption, TargetName, TargetOption
+from portside.cli.options import HERE, AppArgument, AppOption, EnvOption, JsonOption, TargetName, TargetOption
 from portside.cli.terminal import Terminal
 
 app = typer.Typer(
@@ -123,6 +123,31 @@ def logs(
 
     terminal = Terminal()
     run(terminal, open_work(terminal, directory, env, target, start=False), follow, since, as_json)
+
+
+@app.command(name="exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    command: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[COMMAND]...", help="Default: a shell.", show_default=False),
+    ] = None,
+    directory: AppOption = HERE,
+    env: EnvOption = "staging",
+    target: TargetOption = TargetName.LOCAL,
+    task: Annotated[str, typer.Option(metavar="ID", help="How the task's id begins; default: the newest.")] = "",
+    container: Annotated[str, typer.Option(metavar="NAME", help="Default: the task's first.")] = "",
+) -> None:
+    """Run a command in a running container of the app, and exit with its code.
+
+    The service must allow it: exec = true below [service].
+
+    Examples: portside exec | portside exec -- ls -l /srv
+    """
+    from portside.cli.execute import execute as run
+
+    terminal = Terminal()
+    work = open_work(terminal, directory, env, target, start=False)
+    raise typer.Exit(run(terminal, work, command or [], task, container))
 
 
 @app.command()

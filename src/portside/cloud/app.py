@@ -42,13 +42,16 @@ from portside.cloud.settings import CloudSettings, Home
 
 if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
+    from portside.cloud.machine.resolver import Address
     from portside.cloud.services.applicationautoscaling.service import ApplicationAutoScaling
     from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
+    from portside.cloud.services.ecs.agent_pages import AgentPages
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
     from portside.cloud.services.repositories.service import Bindings
     from portside.cloud.services.scaling.triggers import Trigger
+    from portside.cloud.surroundings import Surroundings
 
 MIGRATIONS = (
     "CREATE TABLE cloud (id TEXT NOT NULL);",
@@ -99,7 +102,13 @@ class Cloud:
             self.dispatcher,
             self.ancillary,
             self._registry,
-            {"/_portside/health": self._health, "/_portside/repositories": self._repositories},
+            {
+                "/_portside/health": self._health,
+                "/_portside/repositories": self._repositories,
+                "/_portside/credentials": self._credentials,
+                "/_portside/metadata": self._metadata,
+                "/_portside/exec": self._execute,
+            },
             account=settings.account,
             region=settings.region,
             ids=self.ids,
@@ -120,6 +129,9 @@ class Cloud:
         self._ecs: Ecs | None = None
         self._codebuild: CodeBuild | None = None
         self._scaling: ApplicationAutoScaling | None = None
+        self._surroundings: Surroundings | None = None
+        self._surrounding = asyncio.Lock()
+        self._pages_of_tasks: AgentPages | None = None
 
     async def __aenter__(self) -> Cloud:
         async with AsyncExitStack() as parts:
@@ -154,6 +166,8 @@ class Cloud:
                 await service.remove_all()
             except EngineError as error:
                 self.log.error("containers could not be removed", error=error.reason)
+        if self._surroundings is not None:
+            await self._surroundings.remove_network()
         if self._engine is not None:
             await self._engine.close()
 
@@ -249,9 +263,11 @@ class Cloud:
         await self.dispatcher.service("ecr")
         await self._load("ecs", "ecs.orchestrator")
         from portside.cloud.images import RegistryForEcs
+        from portside.cloud.services.ecs.agent_pages import AgentPages
         from portside.cloud.services.ecs.images import EngineImages
         from portside.cloud.services.ecs.orchestrator import Ecs
 
+        surroundings = await self._around()
         assert self._ecr is not None
         engine = self._docker()
         self._ecs = Ecs(
@@ -260,11 +276,14 @@ class Cloud:
             engine=engine,
             images=EngineImages(engine, RegistryForEcs(self._ecr.images), self.settings.account),
             addresses=self.addresses,
+            roles=self.access,
+            outside=surroundings,
             cloud=self.id,
             account=self.settings.account,
             region=self.settings.region,
             **self._shared,
         )
+        self._pages_of_tasks = AgentPages(self.database, self._ecs.identities)
         for service in ("autoscaling", "ec2"):
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
@@ -304,7 +323,7 @@ class Cloud:
             ),
             repositories=self.checkouts,
             bound=(await self._bound()).path,
-            endpoint=self._endpoint_for_builds,
+            endpoint=(await self._around()).endpoint_of_builds,
             directory=self.home.state,
             cloud=self.id,
             **self._shared,
@@ -312,14 +331,35 @@ class Cloud:
         await self._parts.enter_async_context(self._codebuild)
         return self._codebuild.service()
 
-    async def _endpoint_for_builds(self) -> tuple[str, dict[str, str]]:
-        """How a container reaches the cloud: by the bridge, or by the name that engines in a machine of their own
-        give to this one."""
-        found = self._bridge or bridge.address()
-        if found:
-            return f"http://{found}:{self.server.port}", {}
-        name = "host.docker.internal"
-        return f"http://{name}:{self.server.port}", {name: "host-gateway"}
+    async def _around(self) -> Surroundings:
+        """What containers have around them; made when first needed."""
+        async with self._surrounding:
+            if self._surroundings is None:
+                await asyncio.to_thread(importlib.import_module, "portside.cloud.surroundings")
+                from portside.cloud.services.discovery.names import CloudMapNames
+                from portside.cloud.surroundings import Surroundings
+
+                made = Surroundings(
+                    server=self.server,
+                    engine=self._docker,
+                    serves_bridge=lambda: self._serves_bridge,
+                    log=self.log,
+                )
+                names = CloudMapNames(self.dispatcher, self.settings.account, self.settings.region)
+                self.ancillary.subscribe("servicediscovery", names.forget)
+                made.add_names(self._balancers_named)
+                made.add_names(names.lookup)
+                await made.serve_names()
+                self._parts.push_async_callback(made.close)
+                self._surroundings = made
+            return self._surroundings
+
+    async def _balancers_named(self, name: str) -> list[Address] | None:
+        """Load balancers, as containers reach them: at the bridge, where all of them listen."""
+        from portside.cloud.machine.resolver import Address
+
+        known = self._elb is not None and self._elb.knows(name)
+        return [Address(self._bridge)] if self._bridge and known else None
 
     def _docker(self) -> Engine:
         """The engine, which all services share."""
@@ -451,6 +491,8 @@ class Cloud:
             except OSError as error:
                 self.log.warning("bridge", address=found, error=str(error))
             self._bridge = found
+            if self._surroundings is not None:
+                await self._surroundings.serve_names()
             if self._elb is not None and self._serves_bridge:
                 self._elb.proxy_loop.listen_also(found)
         return After(BRIDGE_SECONDS)
@@ -468,6 +510,25 @@ class Cloud:
 
     async def _repositories(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await (await self._bound()).page(connection, receive, send)
+
+    async def _credentials(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await self.dispatcher.service("ecs")
+        assert self._pages_of_tasks is not None
+        await self._pages_of_tasks.credentials(connection, receive, send)
+
+    async def _metadata(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await self.dispatcher.service("ecs")
+        assert self._pages_of_tasks is not None
+        await self._pages_of_tasks.metadata(connection, receive, send)
+
+    async def _execute(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        if connection["type"] != "websocket":
+            await send({"type": "http.response.start", "status": 426, "headers": [(b"upgrade", b"websocket")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self.dispatcher.service("ecs")
+        assert self._ecs is not None
+        await self._ecs.execute.stream(connection, receive, send)
 
     async def _health(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         body = json.dumps({"status": "ok", "id": self.id, "version": __version__}).encode()

@@ -88,10 +88,10 @@ def test_an_image_is_pinned_by_its_digest(reference: str, image: EnsuredImage, e
 @pytest.mark.parametrize(
     "container",
     [
-        {"links": ["db"]},
         {"privileged": True},
-        {"mountPoints": [{"sourceVolume": "x"}]},
-        {"linuxParameters": {"sharedMemorySize": 64}},
+        {"linuxParameters": {"devices": [{"hostPath": "/dev/kvm"}]}},
+        {"capability SYS_ADMIN": None, "linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}},
+        {"security option": None, "dockerSecurityOptions": ["seccomp=unconfined"]},
         {"logConfiguration": {"logDriver": "splunk"}},
         {"resourceRequirements": [{"type": "GPU", "value": "1"}]},
         {"restartPolicy": {"enabled": True}},
@@ -99,11 +99,36 @@ def test_an_image_is_pinned_by_its_digest(reference: str, image: EnsuredImage, e
 )
 def test_what_would_be_ignored_is_refused_by_name(container: dict[str, Any]) -> None:
     with pytest.raises(AwsError) as error:
-        offered.check_definition({"containerDefinitions": [{"name": "app", **container}]})
-    assert next(iter(container)).split(".")[0] in str(error.value) or "log driver" in str(error.value)
+        offered.check_definition({"containerDefinitions": [{"name": "app", "image": "app", **container}]})
+    assert next(iter(container)) in str(error.value) or "log driver" in str(error.value)
     offered.check_definition(
-        {"containerDefinitions": [{"name": "app", "linuxParameters": {"initProcessEnabled": True}}]}
+        {
+            "containerDefinitions": [
+                {"name": "app", "image": "app", "linuxParameters": {"initProcessEnabled": True}},
+                {"name": "side", "image": "app", "links": ["app"], "dockerSecurityOptions": ["no-new-privileges"]},
+            ]
+        }
     )
+
+
+@pytest.mark.parametrize(
+    ("volume", "why"),
+    [
+        ({"host": {"sourcePath": "/var/run/docker.sock"}}, "/var/run/docker.sock"),
+        ({"host": {"sourcePath": "/proc"}}, "/proc"),
+        ({"host": {"sourcePath": "/"}}, "the path /"),
+        ({"dockerVolumeConfiguration": {"driver": "rexray/ebs"}}, "rexray/ebs"),
+        (
+            {"dockerVolumeConfiguration": {"driverOpts": {"type": "none", "o": "bind", "device": "/etc"}}},
+            "driver options",
+        ),
+        ({"efsVolumeConfiguration": {"fileSystemId": "fs-1"}}, "efsVolumeConfiguration"),
+    ],
+)
+def test_a_volume_that_would_open_this_machine_is_refused(volume: dict[str, Any], why: str) -> None:
+    spec = {"containerDefinitions": [{"name": "app", "image": "app"}], "volumes": [{"name": "data", **volume}]}
+    with pytest.raises(AwsError, match=why):
+        offered.check_definition(spec)
 
 
 def lines(*stamps: float) -> list[LogLine]:

@@ -24,6 +24,7 @@ from portside.cloud.services.calls import Caller
 # A template by body is 51,200 bytes and an ECR layer part 20 MiB in base64; nothing of ours is larger.
 LARGEST_BODY = 64 * 1024 * 1024
 PAGES = "/_portside/"
+SOCKETS = "/_portside/exec/"
 
 
 class Forwarder(Protocol):
@@ -173,7 +174,11 @@ class Gateway:
                 await send({"type": f"{message['type']}.complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
-        else:  # a WebSocket: nothing here speaks it
+            return
+        page = self._page(connection["path"]) if connection["path"].startswith(SOCKETS) else None
+        if page is not None:
+            await page(connection, receive, send)
+        else:  # no other path speaks over a WebSocket
             await send({"type": "websocket.close", "code": 1003})
 
 

@@ -24,6 +24,7 @@ class Server:
         self._config = uvicorn.Config(
             app,
             http="httptools",
+            ws=_websocket,  # type: ignore[arg-type]
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -96,6 +97,14 @@ class Server:
         for task in list(self._state.tasks):
             task.cancel()
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
+
+
+def _websocket(**options: Any) -> asyncio.Protocol:
+    """Imported when the first one comes, so that an idle cloud stays small."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    made: asyncio.Protocol = WebSocketsSansIOProtocol(**options)
+    return made
 
 
 async def _pause(seconds: float) -> None:

@@ -11,7 +11,11 @@ import ipaddress
 
 from portside.cloud.kernel.database import Database
 
-MIGRATIONS = ("CREATE TABLE address (owner TEXT PRIMARY KEY, ip TEXT NOT NULL UNIQUE);",)
+MIGRATIONS = (
+    "CREATE TABLE address (owner TEXT PRIMARY KEY, ip TEXT NOT NULL UNIQUE);",
+    "CREATE TABLE address_port (owner TEXT NOT NULL, port INTEGER NOT NULL, ip TEXT NOT NULL,"
+    " PRIMARY KEY (owner, port));",
+)
 ONLY = "127.0.0.1"
 
 
@@ -41,6 +45,21 @@ class Addresses:
             tx.execute("INSERT INTO address VALUES (?, ?)", (owner, ip))
         return ip
 
+    def at(self, owner: str, port: int) -> str:
+        """The address at which `owner` has this port: its own, unless the port is somewhere else (`redirect`)."""
+        row = self._database.one("SELECT ip FROM address_port WHERE owner = ? AND port = ?", (owner, port))
+        return self.of(owner) if row is None else str(row["ip"])
+
+    def redirect(self, owner: str, port: int, ip: str) -> None:
+        """From now on this port of `owner` is at `ip`."""
+        with self._database.write() as tx:
+            tx.execute("INSERT OR REPLACE INTO address_port VALUES (?, ?, ?)", (owner, port, ip))
+
+    def withdraw(self, owner: str, port: int) -> None:
+        with self._database.write() as tx:
+            tx.execute("DELETE FROM address_port WHERE owner = ? AND port = ?", (owner, port))
+
     def release(self, owner: str) -> None:
         with self._database.write() as tx:
             tx.execute("DELETE FROM address WHERE owner = ?", (owner,))
+            tx.execute("DELETE FROM address_port WHERE owner = ?", (owner,))

@@ -312,9 +312,9 @@ class DockerEngine:
         except Missing:
             return
 
-    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+    async def volumes(self, labels: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
         found = await self._json("volumes", params={"filters": _filters(labels)})
-        return [entry["Name"] for entry in found.get("Volumes") or []]
+        return {entry["Name"]: entry.get("Labels") or {} for entry in found.get("Volumes") or []}
 
     async def close(self) -> None:
         if self._client is not None:

@@ -38,6 +38,10 @@ def not_registered(name: str, task: str, group: str, reason: str) -> str:
     return f"(service {name}) failed to register (task {last(task)}) in (target-group {group}): {reason}"
 
 
+def not_discovered(name: str, task: str, registry: str, reason: str) -> str:
+    return f"(service {name}) failed to register (task {last(task)}) in (service-registry {registry}): {reason}"
+
+
 def draining(name: str, deployment: str, count: int) -> str:
     return f"(service {name}, taskSet {deployment}) has begun draining connections on {count} tasks."
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.log import Log
+from portside.cloud.machine.engine import Engine
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
 from portside.cloud.services.ecs import errors, names, store
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
 from portside.cloud.services.ecs.deployments import DeploymentApi
+from portside.cloud.services.ecs.execute import ExecApi
+from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.protection import ProtectionApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
@@ -43,16 +47,21 @@ class EcsApi:
         calls: Calls,
         wakes: Wakes,
         capacity: CapacityLoop,
+        outside: Outside,
+        engine: Engine,
+        log: Log,
     ) -> None:
+        self.execute = ExecApi(database, ids, clock, engine, log)
         database.migrate("ecs", MIGRATIONS)
         self._database = database
         self._nouns = (
             ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
-            ServiceApi(database, ids, clock, calls, wakes),
+            ServiceApi(database, ids, clock, calls, wakes, outside),
             DeploymentApi(database),
             TaskApi(database, ids, clock, wakes),
             ProtectionApi(database, clock, wakes),
+            self.execute,
             self,
         )
 

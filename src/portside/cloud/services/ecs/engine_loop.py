@@ -14,10 +14,12 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
-from portside.cloud.machine.engine import ContainerState, Engine, EngineError, Phase, Unavailable
+from portside.cloud.machine.engine import Conflict, ContainerState, Engine, EngineError, Phase, Unavailable
 from portside.cloud.services.ecs import store
+from portside.cloud.services.ecs.holders import CLOUD_LABEL, HOLDER_LABEL
 from portside.cloud.services.ecs.records import Container, ContainerStatus, InstanceStatus, TaskStatus
-from portside.cloud.services.ecs.starter import CLOUD_LABEL, CONTAINER_LABEL, TASK_LABEL
+from portside.cloud.services.ecs.specification import CONTAINER_LABEL, TASK_LABEL
+from portside.cloud.services.ecs.volumes import VOLUME_LABEL
 from portside.cloud.services.ecs.wakes import Wakes
 
 RELIST = 15.0
@@ -79,6 +81,7 @@ class EngineLoop:
         try:
             async for event in self._engine.events(self._labels):
                 task = event.labels.get(TASK_LABEL)
+                task = task or event.labels.get(HOLDER_LABEL)
                 if task and event.labels.get(CLOUD_LABEL) == self._labels[CLOUD_LABEL]:
                     self._wakes.task(task)
         except EngineError as error:
@@ -109,6 +112,8 @@ class EngineLoop:
             for task in tasks
             for record in store.containers_of(self._database, task)
         }
+        await self._compare_holders([each for each in states if HOLDER_LABEL in each.labels], tasks)
+        states = [each for each in states if HOLDER_LABEL not in each.labels]
         shown = {(s.labels.get(TASK_LABEL, ""), s.labels.get(CONTAINER_LABEL, "")): s for s in states}
         for key, state in shown.items():
             if key not in records:
@@ -117,6 +122,28 @@ class EngineLoop:
         for key, record in records.items():
             if _differs(record, shown.get(key)):
                 self._wakes.task(record.task)
+
+    async def _compare_holders(self, holders: list[ContainerState], tasks: set[str]) -> None:
+        instances = store.instances.where(self._database, "status <> ?", InstanceStatus.INACTIVE)
+        owners = tasks | {each.arn for each in instances}
+        for state in holders:
+            if state.labels[HOLDER_LABEL] not in owners:
+                await self._engine.remove(state.id)
+        running = {state.id for state in holders if state.phase is Phase.RUNNING}
+        for task in store.live_tasks(self._database):
+            holder = task.network.get("holder") or task.network.get("joined")
+            if holder and holder not in running:
+                self._wakes.task(task.arn)
+        await self._drop_volumes(owners)
+
+    async def _drop_volumes(self, owners: set[str]) -> None:
+        """Volumes of instances that are gone, and of tasks that ended while nobody looked."""
+        for name, labels in (await self._engine.volumes(self._labels)).items():
+            if labels.get(VOLUME_LABEL) not in owners:
+                try:
+                    await self._engine.remove_volume(name)
+                except Conflict:
+                    continue  # a container that is being removed still has it
 
 
 def _differs(record: Container, state: ContainerState | None) -> bool:

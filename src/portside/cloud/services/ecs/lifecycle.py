@@ -21,6 +21,7 @@ from portside.cloud.services.ecs.records import (
 )
 
 ESSENTIAL_EXITED = "Essential container in task exited"
+NETWORK_LOST = "Essential container in task exited: the container that holds the task's network is gone"
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 LOG_SECONDS = 10.0  # how long a stopped task waits for the rest of its output to reach the logs
 
@@ -43,6 +44,30 @@ class MarkRunning:
 @dataclass(frozen=True, slots=True)
 class Register:
     target_group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The task gets the network that its containers share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """What was the task's own besides its containers goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Enter the task in a service registry."""
+
+    registry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take it out of them."""
+
+    registries: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +122,10 @@ Step = (
     | Start
     | MarkRunning
     | Register
+    | Attach
+    | Detach
+    | Announce
+    | Withdraw
     | Halt
     | Move
     | Deregister
@@ -125,6 +154,8 @@ def _starting(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
         if each.essential and records[each.name].status is ContainerStatus.STOPPED:
             return Halt(StopCode.ESSENTIAL_EXITED, ESSENTIAL_EXITED)
     if task.status is TaskStatus.PROVISIONING:
+        if needs(plan) and not (task.network.get("holder") or task.network.get("joined")):
+            return Attach()
         return Move(TaskStatus.PENDING)
     waits = []
     for each in _in_order(plan):
@@ -148,7 +179,15 @@ def _starting(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
     for balancer in task.balancers:
         if balancer["targetGroupArn"] not in task.registered:
             return Register(balancer["targetGroupArn"])
+    for registry in task.network.get("registries") or []:
+        if registry["registryArn"] not in task.discovered:
+            return Announce(registry["registryArn"])
     return Wait()
+
+
+def needs(plan: TaskBlueprint) -> bool:
+    """Whether the task's containers join a container that holds their address or namespaces."""
+    return plan.network in ("awsvpc", "host") or "task" in (plan.process_namespace, plan.ipc_namespace)
 
 
 def _unmet(each: ContainerBlueprint, dependency: Dependency, records: Records, now: float) -> Wait | Halt | None:
@@ -191,12 +230,14 @@ def _stopping(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
     match task.status:
         case TaskStatus.PROVISIONING:
             return Move(TaskStatus.PENDING)
-        case TaskStatus.RUNNING if task.balancers:
+        case TaskStatus.RUNNING if task.balancers or task.network.get("registries"):
             # Even if a registration was cut off before it could be noted: all of them are taken back.
             return Move(TaskStatus.DEACTIVATING)
         case TaskStatus.PENDING | TaskStatus.RUNNING | TaskStatus.ACTIVATING:
             return Move(TaskStatus.STOPPING)
         case TaskStatus.DEACTIVATING:
+            if task.discovered:
+                return Withdraw(tuple(task.discovered))
             if groups:
                 return Deregister(groups)
             # What runs no longer has no connections to drain.
@@ -211,7 +252,8 @@ def _stopping(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
             return Move(TaskStatus.DEPROVISIONING)
     left = [each for each in records.values() if each.engine_id]
     if not left:
-        return Move(TaskStatus.STOPPED)
+        own = task.network.get("holder") or task.network.get("joined")
+        return Detach() if own or (plan.volumes and not task.network.get("detached")) else Move(TaskStatus.STOPPED)
     deadline = (task.execution_stopped_at or now) + LOG_SECONDS
     if now < deadline and not all(each.logged for each in left):
         return Wait(deadline - now)
@@ -241,8 +283,11 @@ class Gone:
     """The engine does not know the container any more."""
 
 
-def observe(record: Container, seen: ContainerState | Gone, now: float) -> Container:
-    """The record brought in line with what the engine shows."""
+def observe(
+    record: Container, seen: ContainerState | Gone, now: float, ports: Sequence[PortBinding] = ()
+) -> Container:
+    """The record brought in line with what the engine shows. `ports`: those that it cannot show, because the
+    container has them in another one's network."""
     if record.status is ContainerStatus.STOPPED:
         return record
     if isinstance(seen, Gone):
@@ -271,7 +316,7 @@ def observe(record: Container, seen: ContainerState | Gone, now: float) -> Conta
                         "hostPort": port.host_port,
                         "protocol": port.protocol,
                     }
-                    for port in _once(seen)
+                    for port in (ports or _once(seen))
                 ],
             )
     reason = record.reason

@@ -7,59 +7,58 @@ service is to be started, never run in part.
 from __future__ import annotations
 
 from portside.cloud.services.calls import Params
+from portside.cloud.services.ecs import blueprints, volumes
 from portside.cloud.services.ecs.errors import client
 
-_NETWORKS = ("bridge", "none")
 _LOG_DRIVERS = ("awslogs", "json-file")
-_TASK_FEATURES = (
-    "volumes",
-    "proxyConfiguration",
-    "inferenceAccelerators",
-    "pidMode",
-    "ipcMode",
-    "ephemeralStorage",
-)
+_TASK_FEATURES = ("proxyConfiguration", "inferenceAccelerators", "ephemeralStorage")
+# A privileged container is this machine's root, and would have the engine itself.
 _CONTAINER_FEATURES = (
-    "links",
-    "volumesFrom",
-    "mountPoints",
-    "environmentFiles",
     "repositoryCredentials",
     "privileged",
-    "disableNetworking",
-    "dnsServers",
-    "dnsSearchDomains",
-    "dockerSecurityOptions",
-    "interactive",
-    "pseudoTerminal",
     "resourceRequirements",
     "firelensConfiguration",
     "credentialSpecs",
-    "systemControls",
 )
 _CALL_FEATURES = (
     "capacityProviderStrategy",
-    "networkConfiguration",
     "platformVersion",
-    "serviceRegistries",
     "serviceConnectConfiguration",
     "volumeConfigurations",
     "vpcLatticeConfigurations",
-    "enableExecuteCommand",
 )
+_VOLUME_FEATURES = (
+    "efsVolumeConfiguration",
+    "fsxWindowsFileServerVolumeConfiguration",
+    "s3filesVolumeConfiguration",
+    "configuredAtLaunch",
+)
+# With these a container gets out of its confinement.
+_CAPABILITIES = frozenset(
+    {"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "SYS_BOOT", "DAC_READ_SEARCH", "BPF", "PERFMON", "SYS_TIME"}
+)
+_SECURITY_OPTIONS = ("no-new-privileges", "no-new-privileges:true")
 
 
 def check_definition(spec: Params) -> None:
     """Refuse a definition that cannot be run as it says."""
-    mode = spec.get("networkMode") or "bridge"
-    if mode not in _NETWORKS:
-        raise _refused(f"network mode '{mode}'")
+    for key in ("pidMode", "ipcMode"):
+        if spec.get(key) == "host":
+            raise _refused(f"'{key}' host")
     system = (spec.get("runtimePlatform") or {}).get("operatingSystemFamily", "LINUX")
     if system != "LINUX":
         raise _refused(f"operating system family '{system}'")
     for feature in _TASK_FEATURES:
         if spec.get(feature):
             raise _refused(f"'{feature}'")
+    for volume in spec.get("volumes") or []:
+        for feature in _VOLUME_FEATURES:
+            if volume.get(feature):
+                raise _refused(f"'{feature}' (volume '{volume.get('name')}')")
+    for volume in blueprints.read(spec).volumes:
+        why = volumes.refused(volume)
+        if why:
+            raise _refused(why)
     for container in spec.get("containerDefinitions") or []:
         _container(container)
 
@@ -69,9 +68,15 @@ def _container(spec: Params) -> None:
     for feature in _CONTAINER_FEATURES:
         if spec.get(feature):
             raise _refused(f"'{feature}'" + where)
-    for key, value in (spec.get("linuxParameters") or {}).items():
-        if key != "initProcessEnabled" and value:
-            raise _refused(f"'linuxParameters.{key}'" + where)
+    linux = spec.get("linuxParameters") or {}
+    if linux.get("devices"):
+        raise _refused("'linuxParameters.devices'" + where)
+    for name in (linux.get("capabilities") or {}).get("add") or []:
+        if name.removeprefix("CAP_") in _CAPABILITIES:
+            raise _refused(f"the capability {name}" + where)
+    for option in spec.get("dockerSecurityOptions") or []:
+        if option not in _SECURITY_OPTIONS:
+            raise _refused(f"the security option '{option}'" + where)
     logs = spec.get("logConfiguration") or {}
     if logs and logs.get("logDriver") not in _LOG_DRIVERS:
         raise _refused(f"log driver '{logs.get('logDriver')}'" + where)

@@ -17,17 +17,19 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine.addresses import Addresses
 from portside.cloud.machine.engine import Engine, Phase
-from portside.cloud.services.calls import Calls, Service
+from portside.cloud.services.calls import Calls, Roles, Service
 from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.api import EcsApi
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.engine_loop import EngineLoop
+from portside.cloud.services.ecs.holders import CLOUD_LABEL, HOLDER_LABEL
+from portside.cloud.services.ecs.identities import Identities
 from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.log_loop import LogLoop
 from portside.cloud.services.ecs.metrics_loop import MetricsLoop
+from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.records import ContainerStatus, StopCode, TaskStatus
 from portside.cloud.services.ecs.service_loop import ServiceLoop
-from portside.cloud.services.ecs.starter import CLOUD_LABEL
 from portside.cloud.services.ecs.task_loop import TaskLoop, halted
 from portside.cloud.services.ecs.wakes import Wakes
 
@@ -50,6 +52,8 @@ class Ecs:
         engine: Engine,
         images: ImageSource,
         addresses: Addresses,
+        roles: Roles,
+        outside: Outside,
         cloud: str,
         account: str,
         region: str,
@@ -58,6 +62,7 @@ class Ecs:
         self._clock = clock
         self._engine = engine
         self._cloud = cloud
+        self.identities = Identities(database, ids, clock, roles)
         wakes = self._wakes = Wakes()
         self.capacity = CapacityLoop(
             database=database,
@@ -76,7 +81,11 @@ class Ecs:
             calls=calls,
             wakes=wakes,
             capacity=self.capacity,
+            outside=outside,
+            engine=engine,
+            log=log,
         )
+        self.execute = self._api.execute
         self.services = ServiceLoop(
             database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes
         )
@@ -89,6 +98,8 @@ class Ecs:
             engine=engine,
             images=images,
             addresses=addresses,
+            identities=self.identities,
+            outside=outside,
             cloud=cloud,
             wakes=wakes,
         )
@@ -149,7 +160,8 @@ class Ecs:
         for task in store.live_tasks(self._database):
             await self.tasks.targets.take_back(task)
         found = await self._engine.containers({CLOUD_LABEL: self._cloud})
-        running = [state.id for state in found if state.phase is Phase.RUNNING]
+        # A holder has nothing to finish: it is not asked, but removed.
+        running = [s.id for s in found if s.phase is Phase.RUNNING and HOLDER_LABEL not in s.labels]
         await asyncio.gather(*(self._engine.stop(each, STOP_GRACE) for each in running))
         rest = [
             container.arn
@@ -160,6 +172,8 @@ class Ecs:
         await asyncio.gather(*(self.logs.finish(arn) for arn in rest))
         for state in found:
             await self._engine.remove(state.id)
+        for volume in await self._engine.volumes({CLOUD_LABEL: self._cloud}):
+            await self._engine.remove_volume(volume)
         now = self._clock.now()
         with self._database.write() as tx:
             for task in store.live_tasks(tx):
@@ -179,6 +193,8 @@ class Ecs:
                         stopped,
                         status=TaskStatus.STOPPED,
                         registered=[],
+                        discovered=[],
+                        network={k: v for k, v in task.network.items() if k not in ("holder", "joined")},
                         execution_stopped_at=stopped.execution_stopped_at or now,
                         stopped_at=now,
                     ),

@@ -19,6 +19,7 @@ from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.names import account_of
 from portside.cloud.services.ecs.records import Service, ServiceStatus, Task
 from portside.cloud.services.ecs.service_turn import Seen, ServiceTurn, TargetSeen
+from portside.cloud.services.ecs.targets import target_of
 from portside.cloud.services.ecs.wakes import Wakes
 
 
@@ -90,14 +91,6 @@ class ServiceLoop:
     def _target_of(
         self, task: Task, group: str, states: Mapping[tuple[str, int], TargetSeen]
     ) -> TargetSeen | None:
-        instance = store.instances.get(self._database, task.instance)
-        ports = {
-            (each["containerName"], each["containerPort"])
-            for each in task.balancers
-            if each["targetGroupArn"] == group
-        }
-        for container in store.containers_of(self._database, task.arn):
-            for binding in container.bindings:
-                if (container.name, binding["containerPort"]) in ports and instance is not None:
-                    return states.get((instance.ec2_id, binding["hostPort"]))
-        return None
+        records = {each.name: each for each in store.containers_of(self._database, task.arn)}
+        target = target_of(self._database, task, group, records)
+        return None if target is None else states.get((target["Id"], target["Port"]))

@@ -15,7 +15,16 @@ from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import announcements, blueprints, capacity, placement, rollout, store, tasks_made
+from portside.cloud.services.ecs import (
+    announcements,
+    blueprints,
+    capacity,
+    networks,
+    placement,
+    rollout,
+    store,
+    tasks_made,
+)
 from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
 from portside.cloud.services.ecs.placement import NoRoom
 from portside.cloud.services.ecs.records import (
@@ -302,6 +311,7 @@ class ServiceTurn:
                     deployment=deployment.id,
                     started_by=deployment.id,
                     balancers=deployment.spec.get("loadBalancers") or [],
+                    network=networks.asked(deployment.spec),
                     tags=tags,
                 )
                 started.append(task.arn)

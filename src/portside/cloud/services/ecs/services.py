@@ -12,8 +12,9 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
-from portside.cloud.services.ecs import definitions, errors, names, offered, placement, store, views
+from portside.cloud.services.ecs import definitions, errors, names, networks, offered, placement, store, views
 from portside.cloud.services.ecs.clusters import active_cluster
+from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
     Definition,
@@ -37,20 +38,32 @@ _WISHES = (
     "enableECSManagedTags",
     "propagateTags",
     "enableExecuteCommand",
+    "networkConfiguration",
+    "serviceRegistries",
     "availabilityZoneRebalancing",
     "role",
 )
 # A change in one of these starts a new deployment; changes of the others take effect in place.
-_DEPLOYED = ("loadBalancers", "propagateTags", "enableECSManagedTags")
+_DEPLOYED = (
+    "loadBalancers",
+    "propagateTags",
+    "enableECSManagedTags",
+    "networkConfiguration",
+    "serviceRegistries",
+    "enableExecuteCommand",
+)
 
 
 class ServiceApi:
-    def __init__(self, database: Database, ids: Ids, clock: Clock, calls: Calls, wakes: Wakes) -> None:
+    def __init__(
+        self, database: Database, ids: Ids, clock: Clock, calls: Calls, wakes: Wakes, outside: Outside
+    ) -> None:
         self._database = database
         self._ids = ids
         self._clock = clock
         self._calls = calls
         self._wakes = wakes
+        self._outside = outside
 
     @operation("CreateService")
     async def create_service(self, caller: Caller, params: Params) -> Params:
@@ -75,6 +88,8 @@ class ServiceApi:
         cluster = active_cluster(self._database, caller, params.get("cluster"))
         definition = definitions.usable(self._database, caller, params["taskDefinition"])
         offered.check_definition(definition.spec)
+        networks.check(params, definition.spec)
+        self._check_names(params)
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
         spec = {key: params[key] for key in _WISHES if params.get(key) is not None}
         spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
@@ -120,6 +135,8 @@ class ServiceApi:
             definition = found
         if reference or params.get("forceNewDeployment"):
             offered.check_definition(definition.spec)
+        networks.check(service.spec | {k: v for k, v in params.items() if v is not None}, definition.spec)
+        self._check_names(params)
         balancers = params.get("loadBalancers")
         if balancers is None:
             balancers = service.spec.get("loadBalancers") or []
@@ -233,9 +250,14 @@ class ServiceApi:
                     f"{balancer.get('containerPort')} defined."
                 )
             if balancer not in (known or []):
-                await self._check_group(caller, group)
+                await self._check_group(caller, group, definition)
 
-    async def _check_group(self, caller: Caller, group: str) -> None:
+    def _check_names(self, params: Params) -> None:
+        why = self._outside.why_no_names() if params.get("serviceRegistries") else ""
+        if why:
+            raise errors.client(f"The local cloud does not offer 'serviceRegistries' here: {why}.")
+
+    async def _check_group(self, caller: Caller, group: str, definition: Definition) -> None:
         try:
             answer = await self._calls("elbv2", "DescribeTargetGroups", {"TargetGroupArns": [group]}, caller)
         except AwsError as error:
@@ -247,10 +269,12 @@ class ServiceApi:
             raise errors.invalid(
                 f"The target group with targetGroupArn {group} does not have an associated load balancer."
             )
-        if found.get("TargetType", "instance") != "instance":
+        kind = found.get("TargetType", "instance")
+        if kind != networks.target_type(definition.spec):
+            mode = definition.spec.get("networkMode") or "bridge"
             raise errors.invalid(
-                f"The provided target group {group} has target type {found['TargetType']}, which is incompatible "
-                "with the bridge network mode specified in the task definition."
+                f"The provided target group {group} has target type {kind}, which is incompatible "
+                f"with the {mode} network mode specified in the task definition."
             )
 
     # Deployments

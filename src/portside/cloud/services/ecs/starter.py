@@ -11,31 +11,20 @@ from dataclasses import replace
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.machine.addresses import Addresses
-from portside.cloud.machine.engine import (
-    Conflict,
-    ContainerSpec,
-    Engine,
-    EngineError,
-    HealthCheck,
-    Missing,
-    PortBinding,
-    Rejected,
-    Ulimit,
-    Unavailable,
-)
+from portside.cloud.machine.engine import Conflict, Engine, EngineError, Missing, Rejected, Unavailable
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls
+from portside.cloud.services.ecs import environment as environments
 from portside.cloud.services.ecs import secrets_source, store
-from portside.cloud.services.ecs.blueprints import AwsLogs, ContainerBlueprint
+from portside.cloud.services.ecs.blueprints import AwsLogs, ContainerBlueprint, TaskBlueprint
+from portside.cloud.services.ecs.holders import CLOUD_LABEL
+from portside.cloud.services.ecs.identities import Identities, NoRole
 from portside.cloud.services.ecs.images import CannotPull, EnsuredImage, ImageSource, pinned
-from portside.cloud.services.ecs.names import family_and_revision, last, service_role_caller
-from portside.cloud.services.ecs.records import Container, ContainerStatus, Instance, Task
-
-SMALLEST_CPU_SHARES = 2
-
-CLOUD_LABEL = "portside.cloud"
-TASK_LABEL = "portside.task"
-CONTAINER_LABEL = "portside.container"
+from portside.cloud.services.ecs.names import service_role_caller
+from portside.cloud.services.ecs.outside import Outside
+from portside.cloud.services.ecs.records import Container, ContainerStatus, Task
+from portside.cloud.services.ecs.specification import TASK_LABEL, Place, has_network, specification
+from portside.cloud.services.ecs.volumes import VOLUME_LABEL, EngineVolume, binds, engine_volumes
 
 
 class StartFailed(Exception):
@@ -47,7 +36,7 @@ class StartFailed(Exception):
 
 
 class Starter:
-    """`cloud` is the id that the containers are labelled with."""
+    """`cloud` is the id that the containers are labelled with. Holders must be there before (`surround`)."""
 
     def __init__(
         self,
@@ -58,6 +47,8 @@ class Starter:
         engine: Engine,
         images: ImageSource,
         addresses: Addresses,
+        identities: Identities,
+        outside: Outside,
         cloud: str,
     ) -> None:
         self._database = database
@@ -66,23 +57,39 @@ class Starter:
         self._engine = engine
         self._images = images
         self._addresses = addresses
+        self._identities = identities
+        self._outside = outside
         self._cloud = cloud
 
-    async def create(self, task: Task, blueprint: ContainerBlueprint, record: Container) -> None:
+    async def create(
+        self, task: Task, plan: TaskBlueprint, blueprint: ContainerBlueprint, record: Container
+    ) -> None:
         if task.pull_started_at is None:
             self._pulling(task)
-        caller = service_role_caller(task.arn)
-        image = await self._image(task, blueprint)
-        environment = dict(blueprint.environment)
         try:
-            environment |= await secrets_source.values(self._calls, blueprint.secrets, caller)
-        except secrets_source.SecretsFailed as error:
+            agent = await self._identities.agent(task, plan)
+            place, told = await self._place(task, plan, blueprint, record)
+            image = await self._image(task, plan, blueprint, agent)
+            environment = told | await environments.of_user(self._calls, blueprint, agent)
+        except (NoRole, secrets_source.SecretsFailed, environments.FileFailed) as error:
             raise StartFailed(error.reason) from None
+        except Rejected as error:
+            raise StartFailed(f"ResourceInitializationError: {error.reason}") from None
+        logger = self._logger(task, agent)
         if blueprint.logs is not None and record.log_stream:
-            await self._log_stream(blueprint.logs, record.log_stream, caller)
-        instance = store.instances.get(self._database, task.instance)
-        assert instance is not None
-        spec = self._spec(task, blueprint, record, image.engine_id, environment, instance)
+            await self._log_stream(blueprint.logs, record.log_stream, logger)
+        volumes = engine_volumes(task, plan, self._cloud)
+        await self._volumes([volumes[mount.volume] for mount in blueprint.mounts])
+        spec = specification(
+            task,
+            plan,
+            blueprint,
+            image.engine_id,
+            environment,
+            place,
+            binds(plan, blueprint, volumes),
+            self._cloud,
+        )
         try:
             engine_id = await self._engine.create(spec)
         except Conflict:
@@ -93,7 +100,7 @@ class Starter:
         if blueprint.logs is not None and not stream:
             stream = engine_id
             try:
-                await self._log_stream(blueprint.logs, stream, caller)
+                await self._log_stream(blueprint.logs, stream, logger)
             except StartFailed:
                 await self._engine.remove(engine_id)
                 raise
@@ -109,6 +116,37 @@ class Starter:
             )
             store.containers.save(tx, created)
 
+    async def _place(
+        self, task: Task, plan: TaskBlueprint, blueprint: ContainerBlueprint, record: Container
+    ) -> tuple[Place, dict[str, str]]:
+        """Where the container goes, and what its program is told about that."""
+        instance = store.instances.get(self._database, task.instance)
+        address = self._addresses.of(instance.ec2_id) if instance is not None else ""
+        holder = str(task.network.get("holder") or task.network.get("joined") or "")
+        if not has_network(plan, blueprint):
+            return Place(address, holder), {}
+        endpoint = await self._outside.endpoint()
+        told = environments.from_agent(task, record, endpoint)
+        networks: tuple[str, ...] = ()
+        identifier = await self._identities.credential_id(task, plan)
+        if identifier:
+            where = await self._outside.credentials()
+            told |= environments.for_role(identifier, where)
+            networks = (where.network,)
+        return Place(address, holder, self._outside.name_server(), networks, endpoint.hosts), told
+
+    async def _volumes(self, wanted: list[EngineVolume]) -> None:
+        for volume in wanted:
+            labels = {CLOUD_LABEL: self._cloud, VOLUME_LABEL: volume.owner}
+            try:
+                await self._engine.create_volume(volume.name, labels, volume.driver, volume.options)
+            except (Rejected, Conflict) as error:
+                raise StartFailed(f"CannotCreateVolumeError: Error response from daemon: {error.reason}") from None
+
+    def _logger(self, task: Task, agent: Caller) -> Caller:
+        """On EC2 the log driver acts as the instance; only Fargate uses the execution role."""
+        return agent if task.launch_type == "FARGATE" else service_role_caller(task.arn)
+
     async def _adopt(self, task: Task, name: str) -> str:
         """The container of that name, which this task made before it was cut off."""
         state = await self._engine.inspect(name)
@@ -118,7 +156,11 @@ class Starter:
             )
         return state.id
 
-    async def _image(self, task: Task, blueprint: ContainerBlueprint) -> EnsuredImage:
+    async def _image(
+        self, task: Task, plan: TaskBlueprint, blueprint: ContainerBlueprint, agent: Caller
+    ) -> EnsuredImage:
+        if plan.execution_role and ".dkr.ecr." in blueprint.image:
+            await self._log_in(agent)
         deployment = store.deployments.get(self._database, task.deployment) if task.deployment else None
         pin = deployment.images.get(blueprint.name) if deployment is not None else None
         try:
@@ -133,6 +175,16 @@ class Starter:
                     images = fresh.images | {blueprint.name: pinned(blueprint.image, image)}
                     store.deployments.save(tx, replace(fresh, images=images))
         return image
+
+    async def _log_in(self, agent: Caller) -> None:
+        """The registry is on this machine and needs no login; but the execution role must be allowed to."""
+        try:
+            await self._calls("ecr", "GetAuthorizationToken", {}, agent)
+        except AwsError as error:
+            raise StartFailed(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
+                f"retrieval failed: unable to retrieve ecr registry auth: {error.code}: {error.message}"
+            ) from None
 
     async def _log_stream(self, logs: AwsLogs, stream: str, caller: Caller) -> None:
         where = replace(caller, region=logs.region or caller.region)
@@ -155,58 +207,6 @@ class Starter:
             if error.code != "ResourceAlreadyExistsException":
                 raise
 
-    def _spec(
-        self,
-        task: Task,
-        blueprint: ContainerBlueprint,
-        record: Container,
-        image: str,
-        environment: dict[str, str],
-        instance: Instance,
-    ) -> ContainerSpec:
-        family, revision = family_and_revision(task.definition)
-        address = self._addresses.of(instance.ec2_id)
-        check = blueprint.check
-        labels = {
-            **blueprint.labels,
-            "com.amazonaws.ecs.cluster": task.cluster,
-            "com.amazonaws.ecs.container-name": blueprint.name,
-            "com.amazonaws.ecs.task-arn": task.arn,
-            "com.amazonaws.ecs.task-definition-family": family,
-            "com.amazonaws.ecs.task-definition-version": str(revision),
-            CLOUD_LABEL: self._cloud,
-            TASK_LABEL: task.arn,
-            CONTAINER_LABEL: blueprint.name,
-        }
-        network = store.definitions.get(self._database, task.definition)
-        isolated = network is not None and network.spec.get("networkMode") == "none"
-        ports = tuple(
-            PortBinding(port.container_port, address, port.host_port, port.protocol) for port in blueprint.ports
-        )
-        return ContainerSpec(
-            name=f"ecs-{family}-{revision}-{blueprint.name}-{last(task.arn)}",
-            image=image,
-            labels=labels,
-            command=blueprint.command,
-            entrypoint=blueprint.entry_point,
-            environment=environment,
-            ports=() if isolated else ports,
-            cpu_shares=max(SMALLEST_CPU_SHARES, blueprint.cpu),
-            memory=blueprint.memory or _task_memory(task),
-            memory_reservation=blueprint.memory_reservation,
-            network="none" if isolated else None,
-            hostname=blueprint.hostname,
-            user=blueprint.user,
-            working_directory=blueprint.working_directory,
-            init=blueprint.init,
-            read_only=blueprint.read_only,
-            extra_hosts=blueprint.extra_hosts,
-            health_check=None
-            if check is None or check.command[0] == "NONE"
-            else HealthCheck(check.command, check.interval, check.timeout, check.retries, check.start_period),
-            ulimits=tuple(Ulimit(name, soft, hard) for name, soft, hard in blueprint.ulimits),
-        )
-
     async def start(self, task: Task, record: Container) -> None:
         try:
             await self._engine.start(record.engine_id)
@@ -221,9 +221,3 @@ class Starter:
             assert fresh is not None
             now = self._clock.now()
             store.tasks.save(tx, replace(fresh, pull_started_at=now, version=fresh.version + 1))
-
-
-def _task_memory(task: Task) -> int | None:
-    """A task-level limit holds for a container without one of its own."""
-    limit = (task.spec.get("overrides") or {}).get("memory") or task.spec.get("memory")
-    return int(limit) if limit else None

@@ -1,7 +1,7 @@
 """A task's targets in its load balancers' target groups.
 
-The calls only, on behalf of `task_loop.py`, which knows when. A target is the task's EC2 instance and the host
-port that the engine has given to the container.
+The calls only, on behalf of `task_loop.py`, which knows when. A target is the task's own address and the
+container's port in awsvpc mode, else its EC2 instance and the host port that the container has there.
 """
 
 from __future__ import annotations
@@ -81,16 +81,12 @@ class Targets:
         return await self._calls("elbv2", operation, params, service_role_caller(task.arn))
 
     def _target(self, task: Task, group: str, records: Records) -> Params | None:
-        instance = store.instances.get(self._database, task.instance)
-        for balancer in task.balancers:
-            if balancer["targetGroupArn"] == group and instance is not None:
-                for binding in records[balancer["containerName"]].bindings:
-                    if binding["containerPort"] == balancer["containerPort"]:
-                        return {"Id": instance.ec2_id, "Port": binding["hostPort"]}
-        return None
+        return target_of(self._database, task, group, records)
 
     def _taken_over(self, task: Task, port: object) -> bool:
         """Has the engine given the port to another task, after this one's container had ended?"""
+        if not task.instance or task.network.get("address"):
+            return False
         for other in store.live_tasks_of_instance(self._database, task.instance):
             if other.arn != task.arn and other.desired is not TaskStatus.STOPPED:
                 for container in store.containers_of(self._database, other.arn):
@@ -98,3 +94,19 @@ class Targets:
                     if running and any(binding["hostPort"] == port for binding in container.bindings):
                         return True
         return False
+
+
+def target_of(reader: store.Reader, task: Task, group: str, records: Records) -> Params | None:
+    """The task as a target of this group; None as long as the container has no such port."""
+    instance = store.instances.get(reader, task.instance)
+    for balancer in task.balancers:
+        if balancer["targetGroupArn"] != group:
+            continue
+        if task.network.get("address"):
+            return {"Id": task.network["address"], "Port": balancer["containerPort"]}
+        if instance is None:
+            return None
+        for binding in records[balancer["containerName"]].bindings:
+            if binding["containerPort"] == balancer["containerPort"]:
+                return {"Id": instance.ec2_id, "Port": binding["hostPort"]}
+    return None

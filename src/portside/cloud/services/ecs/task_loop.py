@@ -24,10 +24,15 @@ from portside.cloud.machine.engine import (
     Missing,
     Unavailable,
 )
-from portside.cloud.services.calls import Calls
+from portside.cloud.services.calls import Calls, Params
 from portside.cloud.services.ecs import announcements, blueprints, lifecycle, store
+from portside.cloud.services.ecs.attachments import Attachments
 from portside.cloud.services.ecs.blueprints import TaskBlueprint
+from portside.cloud.services.ecs.discovery import Discovery
+from portside.cloud.services.ecs.holders import Holders
+from portside.cloud.services.ecs.identities import Identities
 from portside.cloud.services.ecs.images import ImageSource
+from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.records import (
     Container,
     ContainerStatus,
@@ -60,6 +65,8 @@ class TaskLoop:
         engine: Engine,
         images: ImageSource,
         addresses: Addresses,
+        identities: Identities,
+        outside: Outside,
         cloud: str,
         wakes: Wakes,
     ) -> None:
@@ -75,8 +82,21 @@ class TaskLoop:
             engine=engine,
             images=images,
             addresses=addresses,
+            identities=identities,
+            outside=outside,
             cloud=cloud,
         )
+        self._attachments = Attachments(
+            database=database,
+            ids=ids,
+            calls=calls,
+            engine=engine,
+            holders=Holders(engine, outside, cloud),
+            outside=outside,
+            addresses=addresses,
+            cloud=cloud,
+        )
+        self._discovery = Discovery(engine, calls, self._log)
         self.targets = Targets(database, calls, self._log)
         self._wakes = wakes
         self.loop = Loop("ecs-tasks", self.turn, clock, log, workers=64, turn_limit=TURN_LIMIT)
@@ -116,12 +136,26 @@ class TaskLoop:
             case lifecycle.Create(name) | lifecycle.Start(name):
                 try:
                     if isinstance(step, lifecycle.Create):
-                        await self._starter.create(task, plan.container(name), by_name[name])
+                        await self._starter.create(task, plan, plan.container(name), by_name[name])
                     else:
                         await self._starter.start(task, by_name[name])
                         self._wakes.container_logs(by_name[name].arn)
                 except StartFailed as error:
                     self._not_started(task, name, error.reason)
+            case lifecycle.Attach():
+                try:
+                    network = await self._attachments.attach(task, plan)
+                except StartFailed as error:
+                    self._halt(task.arn, StopCode.FAILED_TO_START, error.reason)
+                else:
+                    self._note_network(task.arn, network)
+            case lifecycle.Detach():
+                self._note_network(task.arn, await self._attachments.detach(task, plan))
+            case lifecycle.Announce(registry):
+                return await self._announce(task, registry, by_name)
+            case lifecycle.Withdraw(registries):
+                await self._discovery.withdraw(task, registries)
+                self._change(task.arn, lambda tx, fresh: replace(fresh, discovered=[]))
             case lifecycle.Register(group):
                 return await self._register(task, group, by_name)
             case lifecycle.Deregister(groups):
@@ -146,6 +180,7 @@ class TaskLoop:
                     seen[record.name] = await self._engine.inspect(record.engine_id)
                 except Missing:
                     seen[record.name] = lifecycle.Gone()
+        lost = task.desired is not TaskStatus.STOPPED and not await self._attachments.holds(task)
         now = self._clock.now()
         changed = []
         with self._database.write() as tx:
@@ -153,11 +188,17 @@ class TaskLoop:
             assert fresh is not None
             records = []
             for record in store.containers_of(tx, task.arn):
-                after = lifecycle.observe(record, seen[record.name], now) if record.name in seen else record
+                after = record
+                if record.name in seen:
+                    ports = plan.container(record.name).fixed_ports if plan.network == "host" else ()
+                    after = lifecycle.observe(record, seen[record.name], now, ports)
                 if after != record:
                     store.containers.save(tx, after)
                     changed.append(after)
                 records.append(after)
+            if lost:
+                fresh = halted(fresh, StopCode.ESSENTIAL_EXITED, lifecycle.NETWORK_LOST, now)
+                store.tasks.save(tx, fresh)
             health = lifecycle.task_health(plan, records)
             if health is not fresh.health or fresh.waiting_for or changed:
                 fresh = replace(fresh, health=health, waiting_for="", version=fresh.version + 1)
@@ -262,7 +303,24 @@ class TaskLoop:
         for service in store.services_of(self._database, task.region, task.cluster):
             self._wakes.service(service.arn)
 
-    # Load balancers
+    def _note_network(self, arn: str, network: Params) -> None:
+        self._change(arn, lambda tx, fresh: replace(fresh, network=network))
+
+    # Service registries and load balancers
+
+    async def _announce(self, task: Task, registry: str, records: dict[str, Container]) -> TurnResult:
+        problem = await self._discovery.announce(task, registry, records)
+        now = self._clock.now()
+
+        def change(tx: Transaction, fresh: Task) -> Task:
+            service = store.services.get(tx, fresh.service)
+            if problem and service is not None:
+                text = announcements.not_discovered(service.name, fresh.arn, registry, problem)
+                announcements.announce(tx, self._ids, service, text, now, complaint=True)
+            return fresh if problem else replace(fresh, discovered=[*fresh.discovered, registry])
+
+        self._change(task.arn, change)
+        return After(TARGET_RETRY if problem else 0)
 
     async def _register(self, task: Task, group: str, records: dict[str, Container]) -> TurnResult:
         problem = await self.targets.register(task, group, records)

@@ -19,6 +19,7 @@ from portside.cloud.services.ecs import (
     definitions,
     errors,
     names,
+    networks,
     offered,
     placement,
     store,
@@ -63,6 +64,7 @@ class TaskApi:
                 return {"tasks": [views.task(tx, each, ("TAGS",)) for each in repeated], "failures": []}
             definition = definitions.usable(tx, caller, params["taskDefinition"])
             offered.check_definition(definition.spec)
+            networks.check(params, definition.spec)
             overrides = _overrides(params, definition)
             if not store.instances_of(tx, caller.region, cluster.name):
                 raise errors.invalid("No Container Instances were found in your cluster.")
@@ -89,6 +91,7 @@ class TaskApi:
                     now=self._clock.now(),
                     started_by=params.get("startedBy") or "",
                     token=token,
+                    network=networks.asked(params),
                     spec={"overrides": overrides} if overrides else {},
                     tags=self._tags(tx, definition, params),
                 )
@@ -211,7 +214,7 @@ def _overrides(params: Params, definition: Definition) -> Params:
             raise errors.invalid(
                 f"Override for container named {each.get('name')} is not a container in the TaskDefinition."
             )
-        for feature in ("environmentFiles", "resourceRequirements"):
+        for feature in ("resourceRequirements",):
             if each.get(feature):
                 raise errors.client(f"The local cloud does not offer '{feature}' in overrides.")
     for feature in ("inferenceAcceleratorOverrides", "ephemeralStorage"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import blueprints, store
+from portside.cloud.services.ecs import blueprints, lifecycle, store
 from portside.cloud.services.ecs.blueprints import TaskBlueprint
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.placement import Demand
@@ -51,10 +51,11 @@ def make(
     started_by: str = "",
     token: str = "",
     balancers: list[Params] | None = None,
+    network: Params | None = None,
     spec: Params | None = None,
     tags: list[Params] | None = None,
 ) -> Task:
-    """Write a task in PENDING, with its containers."""
+    """Write a task with its containers: in PENDING, or in PROVISIONING if it gets a network of its own first."""
     wanted = spec or {}
     plan = blueprints.read(definition.spec, wanted.get("overrides"))
     task_id = ids.hex(32)
@@ -64,7 +65,7 @@ def make(
         cluster=cluster,
         instance=instance,
         definition=definition.arn,
-        status=TaskStatus.PENDING,
+        status=TaskStatus.PROVISIONING if lifecycle.needs(plan) else TaskStatus.PENDING,
         desired=TaskStatus.RUNNING,
         group_name=group,
         created_at=now,
@@ -76,6 +77,7 @@ def make(
         memory=plan.memory,
         ports=plan.host_ports,
         balancers=balancers or [],
+        network=network or {},
         spec=wanted | {key: definition.spec[key] for key in ("cpu", "memory") if definition.spec.get(key)},
     )
     store.tasks.save(tx, task)

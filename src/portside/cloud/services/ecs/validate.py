@@ -100,6 +100,16 @@ def _container(given: Params, task: Params) -> Params:
     spec["portMappings"] = [_port(name, each, task) for each in spec.get("portMappings") or []]
     if spec.get("links") and task.get("networkMode") != "bridge":
         raise client("Links are only supported with network mode 'bridge'.")
+    for feature in ("hostname", "extraHosts", "dnsServers", "dnsSearchDomains"):
+        if spec.get(feature) and task.get("networkMode") in ("awsvpc", "host"):
+            raise client(f"'{feature}' is not supported when networkMode={task['networkMode']}.")
+    for file in spec.get("environmentFiles") or []:
+        where = file.get("value") or ""
+        if file.get("type") != "s3" or ":s3:::" not in where or not where.endswith(".env"):
+            raise client(
+                f"Invalid 'environmentFiles' setting for container '{name}'. A file has type s3 and the ARN of an "
+                "object whose name ends in .env."
+            )
     logs = spec.get("logConfiguration") or {}
     if logs.get("logDriver") == "awslogs":
         options = logs.get("options") or {}
@@ -188,7 +198,12 @@ def _together(spec: Params) -> None:
         for mount in each.get("mountPoints") or []:
             if mount.get("sourceVolume") not in {volume.get("name") for volume in spec["volumes"]}:
                 raise client(f"Unknown volume '{mount.get('sourceVolume')}'.")
-    _acyclic({each["name"]: [d["containerName"] for d in each.get("dependsOn") or []] for each in containers})
+        others = [link.partition(":")[0] for link in each.get("links") or []]
+        others += [source.get("sourceContainer") for source in each.get("volumesFrom") or []]
+        for other in others:
+            if other not in known:
+                raise client(f"Container '{each['name']}' names container '{other}', which is not there.")
+    _acyclic({each["name"]: _needed(each) for each in containers})
     if spec.get("memory"):
         total = sum(each.get("memoryReservation") or each.get("memory") or 0 for each in containers)
         if total > int(spec["memory"]):
@@ -212,6 +227,15 @@ def _dependency(name: str, dependency: Params, known: dict[str, Params]) -> None
         raise client(
             f"Container '{name}' waits for '{target['name']}' to be HEALTHY, but that has no healthCheck."
         )
+
+
+def _needed(container: Params) -> list[str]:
+    """The containers that must be there before this one."""
+    return [
+        *(each["containerName"] for each in container.get("dependsOn") or []),
+        *(link.partition(":")[0] for link in container.get("links") or []),
+        *(each["sourceContainer"] for each in container.get("volumesFrom") or []),
+    ]
 
 
 def _acyclic(graph: dict[str, list[str]]) -> None:

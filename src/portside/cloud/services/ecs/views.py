@@ -137,7 +137,7 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
         "serviceName": each.name,
         "clusterArn": sibling(each.arn, "cluster", each.cluster),
         "loadBalancers": spec.get("loadBalancers") or [],
-        "serviceRegistries": [],
+        "serviceRegistries": spec.get("serviceRegistries") or [],
         "status": each.status,
         "desiredCount": each.desired,
         "runningCount": running(tasks),
@@ -163,6 +163,8 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
         "enableExecuteCommand": bool(spec.get("enableExecuteCommand")),
         "availabilityZoneRebalancing": spec.get("availabilityZoneRebalancing") or "DISABLED",
     }
+    if spec.get("networkConfiguration"):
+        shown["networkConfiguration"] = spec["networkConfiguration"]
     if "TAGS" in include:
         shown["tags"] = store.tags_of(reader, each.arn)
     return shown
@@ -195,9 +197,9 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
     containers = store.containers_of(reader, each.arn)
     zone = next((i.zone for i in [store.instances.get(reader, each.instance)] if i is not None), None)
     shown: Params = {
-        "attachments": [],
+        "attachments": [_attachment(each)] if each.network.get("eni") else [],
         "attributes": [],
-        "availabilityZone": zone,
+        "availabilityZone": each.zone or zone,
         "clusterArn": sibling(each.arn, "cluster", each.cluster),
         "connectivity": "CONNECTED",
         "connectivityAt": each.pull_started_at,
@@ -207,7 +209,7 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
         "memory": str(each.memory),
         "createdAt": each.created_at,
         "desiredStatus": each.desired,
-        "enableExecuteCommand": False,
+        "enableExecuteCommand": bool(each.network.get("execute")),
         "executionStoppedAt": each.execution_stopped_at,
         "group": each.group_name,
         "healthStatus": each.health,
@@ -231,8 +233,37 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
     return shown
 
 
-def container(each: Container, owner: Task) -> Params:
+def _attachment(each: Task) -> Params:
+    network = each.network
+    details = {
+        "subnetId": network.get("subnet"),
+        "networkInterfaceId": network["eni"],
+        "macAddress": network.get("mac"),
+        "privateIPv4Address": network.get("address"),
+    }
     return {
+        "id": network["attachment"],
+        "type": "ElasticNetworkInterface",
+        "status": "DELETED" if each.status is TaskStatus.STOPPED else "ATTACHED",
+        "details": [{"name": name, "value": value} for name, value in details.items() if value],
+    }
+
+
+def _agents(each: Container, owner: Task) -> list[Params]:
+    """What ECS Exec needs is in the container as soon as it runs."""
+    if not owner.network.get("execute") or each.status not in ("RUNNING", "STOPPED"):
+        return []
+    agent = {"name": "ExecuteCommandAgent", "lastStatus": each.status}
+    return [agent | ({"lastStartedAt": each.started_at} if each.started_at else {})]
+
+
+def container(each: Container, owner: Task) -> Params:
+    interfaces = []
+    if owner.network.get("address"):
+        attachment = owner.network["attachment"]
+        interfaces = [{"attachmentId": attachment, "privateIpv4Address": owner.network["address"]}]
+    return {
+        "managedAgents": _agents(each, owner),
         "containerArn": each.arn,
         "taskArn": owner.arn,
         "name": each.name,
@@ -243,6 +274,6 @@ def container(each: Container, owner: Task) -> Params:
         "exitCode": each.exit_code,
         "reason": each.reason or None,
         "networkBindings": each.bindings,
-        "networkInterfaces": [],
+        "networkInterfaces": interfaces,
         "healthStatus": each.health or HealthStatus.UNKNOWN,
     }

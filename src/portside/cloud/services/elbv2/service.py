@@ -15,6 +15,7 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.machine.prober import Prober
 from portside.cloud.machine.proxy import Proxy
 from portside.cloud.services.calls import Calls, Service
+from portside.cloud.services.elbv2 import records
 from portside.cloud.services.elbv2.api import ElbApi
 from portside.cloud.services.elbv2.metrics_loop import MetricsLoop
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
@@ -45,6 +46,7 @@ class Elb:
         shared: Sequence[str] = ("127.0.0.1",),
         log: Log,
     ) -> None:
+        self._database = database
         self.proxy_loop = ProxyLoop(
             database=database,
             clock=clock,
@@ -85,6 +87,10 @@ class Elb:
             log=log,
         )
         self._running = AsyncExitStack()
+
+    def knows(self, name: str) -> bool:
+        """Whether a load balancer has this DNS name."""
+        return any(each.dns_name.lower() == name for each in records.load_balancers(self._database))
 
     def service(self) -> Service:
         return self.api.service()
