@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from botocore.model import OperationModel, Shape
 
@@ -152,7 +152,9 @@ def settings() -> str:
 
 def _table(model: Any, prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kind = next(
+            (each for each in get_args(field.annotation) if hasattr(each, "model_fields")), field.annotation
+        )
         if name == "environments" and not prefix:
             yield f"| environments | tables | staging, production | {field.description} |"
             from portside.blueprint.settings import Environment
