@@ -107,6 +107,7 @@ class FakeEc2:
     """Running instances, by id: (type, zone, user data)."""
 
     instances: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
     calls: int = 0
 
     def launch(self, number: int, cluster: str = "default", kind: str = "t3.small", zone: str = "a") -> str:
@@ -131,6 +132,9 @@ class FakeEc2:
                             "Placement": {"AvailabilityZone": zone},
                             "ImageId": "ami-1",
                             "Architecture": "x86_64",
+                            "Tags": [{"Key": "aws:autoscaling:groupName", "Value": self.groups[ec2_id]}]
+                            if ec2_id in self.groups
+                            else [],
                         }
                     ]
                 }

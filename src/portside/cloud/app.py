@@ -419,14 +419,19 @@ class Cloud:
         )
         await self._parts.enter_async_context(tracking.loop)
         tracking.resume()
-        return AutoScalingApi(
+        api = AutoScalingApi(
             database=self.database,
             clock=self.clock,
             pace=self.pace,
             calls=self.dispatcher,
             log=self.log,
+            ancillary=self.ancillary,
             tracking=tracking,
-        ).service()
+        )
+        if api.groups is not None:
+            await self._parts.enter_async_context(api.groups.loop)
+            api.groups.resume()
+        return api.service()
 
     async def _bound(self) -> Bindings:
         """Which checkouts stand for which repositories; made when first needed."""

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -247,8 +249,8 @@ async def test_sizes_are_normalised(ecs: Any) -> None:
     )
     assert (answer["taskDefinition"]["cpu"], answer["taskDefinition"]["memory"]) == ("1024", "2048")
     code, message = await refused(ecs.run_task, taskDefinition="web", launchType="FARGATE")
-    assert code == "ClientException"
-    assert "FARGATE" in message
+    assert code == "InvalidParameterException"
+    assert "Network Configuration must be provided" in message
 
 
 async def test_tags_reach_the_tasks(ecs: Any) -> None:
@@ -326,3 +328,59 @@ async def test_the_command_line_of_aws(endpoint: str, world: World) -> None:
     answer = await run("ecs", "describe-services", "--services", "web")
     assert answer["services"][0]["runningCount"] == 1
     assert answer["services"][0]["events"][0]["message"] == "(service web) has reached a steady state."
+
+
+async def raw(endpoint: str, operation: str, document: Any) -> tuple[int, Any]:
+    """What a client sends that does not look at its parameters first."""
+    request = urllib.request.Request(
+        endpoint,
+        data=json.dumps(document).encode(),
+        headers={
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": f"AmazonEC2ContainerServiceV20141113.{operation}",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ecs/aws4_request, "
+            "SignedHeaders=host, Signature=0",
+        },
+    )
+
+    def send() -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    return await asyncio.to_thread(send)
+
+
+async def test_br_52_nulls_and_read_only_keys_of_an_exported_definition_are_dropped(endpoint: str) -> None:
+    exported = {
+        "family": "web",
+        "revision": 7,
+        "status": "ACTIVE",
+        "taskDefinitionArn": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:7",
+        "requiresAttributes": [{"name": "com.amazonaws.ecs.capability.logging-driver.awslogs", "value": None}],
+        "compatibilities": ["EC2"],
+        "memory": None,
+        "cpu": None,
+        "taskRoleArn": None,
+        "volumes": None,
+        "containerDefinitions": [
+            {**CONTAINER, "entryPoint": None, "command": None, "healthCheck": None, "logConfiguration": None}
+        ],
+    }
+    status, answer = await raw(endpoint, "RegisterTaskDefinition", exported)
+    assert status == 200, answer
+    made = answer["taskDefinition"]
+    assert made["revision"] == 1
+    assert "memory" not in made
+    assert "entryPoint" not in made["containerDefinitions"][0]
+
+
+async def test_br_53_a_wrapped_definition_is_refused_by_what_is_missing(endpoint: str) -> None:
+    wrapped = {"taskDefinition": {"family": "web", "containerDefinitions": [CONTAINER]}}
+    status, answer = await raw(endpoint, "RegisterTaskDefinition", wrapped)
+    assert status == 400
+    assert "family" in answer["message"]
+    assert "containerDefinitions" in answer["message"]

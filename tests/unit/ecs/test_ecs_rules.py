@@ -93,7 +93,7 @@ def test_an_image_is_pinned_by_its_digest(reference: str, image: EnsuredImage, e
         {"capability SYS_ADMIN": None, "linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}},
         {"security option": None, "dockerSecurityOptions": ["seccomp=unconfined"]},
         {"logConfiguration": {"logDriver": "splunk"}},
-        {"resourceRequirements": [{"type": "GPU", "value": "1"}]},
+        {"resourceRequirements": [{"type": "InferenceAccelerator", "value": "one"}]},
         {"restartPolicy": {"enabled": True}},
     ],
 )

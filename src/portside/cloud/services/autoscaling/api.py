@@ -13,6 +13,8 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
+from portside.cloud.services.autoscaling.groups import GroupApi
+from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
 from portside.cloud.services.autoscaling.records import GroupState
 from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
@@ -22,7 +24,8 @@ DEFAULT_COOLDOWN = 300
 
 
 class AutoScalingApi:
-    """`tracking` are the policies that track a target; without it there are none."""
+    """`ancillary` keeps the groups; without it their operations are not answered here. `tracking` are the policies
+    that track a target; without it there are none."""
 
     def __init__(
         self,
@@ -32,8 +35,14 @@ class AutoScalingApi:
         pace: Pace,
         calls: Calls,
         log: Log,
+        ancillary: Calls | None = None,
         tracking: TrackingPolicies | None = None,
     ) -> None:
+        self._groups = (
+            GroupApi(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
+            if ancillary is not None
+            else None
+        )
         database.migrate("autoscaling", records.MIGRATIONS)
         self._db = database
         self._clock = clock
@@ -43,10 +52,15 @@ class AutoScalingApi:
         self._tracking = tracking
 
     def service(self) -> Service:
-        operations = operations_of(self)
+        operations = operations_of(self._groups) if self._groups is not None else {}
         if self._tracking is not None:
             operations |= operations_of(self._tracking)
-        return Service("autoscaling", operations, partial=True)
+        return Service("autoscaling", operations | operations_of(self), partial=True)
+
+    @property
+    def groups(self) -> GroupsLoop | None:
+        """The loop that takes instances away, for whoever gives it its life."""
+        return self._groups.groups if self._groups is not None else None
 
     @operation("ExecutePolicy")
     async def execute_policy(self, caller: Caller, params: Params) -> Params:

@@ -6,11 +6,13 @@ happened, as ECS does for six hours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.ecs import store
+from portside.cloud.services.ecs.desired import Member
 from portside.cloud.services.ecs.names import last
 from portside.cloud.services.ecs.records import Event, Service
 
@@ -57,8 +59,9 @@ def completed(name: str, deployment: str) -> str:
     return f"(service {name}) (deployment {deployment}) deployment completed."
 
 
-def failed(name: str, deployment: str) -> str:
-    return f"(service {name}) (deployment {deployment}) deployment failed: tasks failed to start."
+def failed(name: str, deployment: str, reason: str) -> str:
+    why = reason.rpartition(": ")[2]
+    return f"(service {name}) (deployment {deployment}) deployment failed: {why}"
 
 
 def rolling_back(name: str, deployment: str) -> str:
@@ -74,6 +77,16 @@ def no_room(name: str, reason: str) -> str:
         f"(service {name}) was unable to place a task because no container instance met all of its requirements. "
         f"{reason} {MORE}"
     )
+
+
+def rebalancing(name: str, members: Sequence[Member], roomy: Collection[str]) -> str:
+    counts = Counter(each.zone for each in members)
+    shown = ", ".join(f"{counts[zone]} tasks in {zone}" for zone in sorted({*counts, *roomy}))
+    return f"(service {name}) is not AZ balanced with {shown}. AZ Rebalancing in progress."
+
+
+def no_capacity(name: str, reason: str) -> str:
+    return f"(service {name}) was unable to place a task. Reason: {reason}."
 
 
 def impaired(name: str) -> str:

@@ -1,8 +1,8 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `deployments.py`, `tasks.py`, `protection.py`. Tags and account settings are here. What follows from
-a call is done by the loops, which `orchestrator.py` builds.
+`services.py`, `deployments.py`, `tasks.py`, `providers.py`, `protection.py`. Tags and account settings are here.
+What follows from a call is done by the loops, which `orchestrator.py` builds.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine.engine import Engine
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
-from portside.cloud.services.ecs import errors, names, store
+from portside.cloud.services.ecs import errors, names, provider_records, shift_records, store
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.clusters import ClusterApi
 from portside.cloud.services.ecs.definitions import DefinitionApi
 from portside.cloud.services.ecs.deployments import DeploymentApi
 from portside.cloud.services.ecs.execute import ExecApi
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.protection import ProtectionApi
+from portside.cloud.services.ecs.providers import ProviderApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
 from portside.cloud.services.ecs.tasks import TaskApi
 from portside.cloud.services.ecs.wakes import Wakes
 
-_TAGGABLE = ("cluster", "service", "task", "task-definition", "container-instance")
+_TAGGABLE = ("cluster", "service", "task", "task-definition", "container-instance", "capacity-provider")
 # How this cloud behaves; it cannot be told to behave otherwise.
 _SETTINGS = {
     "serviceLongArnFormat": "enabled",
@@ -47,19 +49,22 @@ class EcsApi:
         calls: Calls,
         wakes: Wakes,
         capacity: CapacityLoop,
+        room: Room,
         outside: Outside,
         engine: Engine,
         log: Log,
     ) -> None:
         self.execute = ExecApi(database, ids, clock, engine, log)
         database.migrate("ecs", MIGRATIONS)
+        database.migrate("ecs-shifts", shift_records.MIGRATIONS)
         self._database = database
         self._nouns = (
             ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
             ServiceApi(database, ids, clock, calls, wakes, outside),
             DeploymentApi(database),
-            TaskApi(database, ids, clock, wakes),
+            TaskApi(database, ids, clock, wakes, calls, room),
+            ProviderApi(database, clock, calls, wakes),
             ProtectionApi(database, clock, wakes),
             self.execute,
             self,
@@ -101,6 +106,8 @@ class EcsApi:
                 found = store.tasks.get(self._database, arn)
             case "task-definition":
                 found = store.definitions.get(self._database, arn)
+            case "capacity-provider":
+                found = provider_records.providers.get(self._database, arn)
             case _:
                 found = store.instances.get(self._database, arn)
         if found is None:

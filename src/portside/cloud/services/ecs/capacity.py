@@ -7,16 +7,28 @@ service loop; the choice is made in `placement.py`.
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.placement import Candidate
-from portside.cloud.services.ecs.records import Instance, InstanceStatus, Task
+from portside.cloud.services.ecs.records import Instance, InstanceStatus, Task, TaskStatus
 
 RESERVED_PORTS = ("22", "2375", "2376", "51678", "51679", "51680")
 # The operating system and the agent keep a part of an instance's memory, as on AWS: what registers is about
 # five per cent less than the instance type's size.
 REGISTERED_SHARE = 0.95
+UNITS_PER_CPU = 1024
+AGENT_VERSION = "1.86.0"
+
+
+RUNNING = (TaskStatus.RUNNING, TaskStatus.DEACTIVATING)
+PENDING = (TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING)
+
+
+def moment(at: float) -> str:
+    """As the cluster query language has it: 2026-01-01T00:00:00Z."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def registered_memory(size: int) -> int:
@@ -54,6 +66,13 @@ def candidates(reader: store.Reader, ids: Ids, region: str, cluster: str) -> lis
                 attributes=instance.attributes,
                 groups=Counter(task.group_name for task in tasks),
                 key=ids.shuffle_key(),
+                fleet=instance.group_name,
+                facts={
+                    "agentVersion": AGENT_VERSION,
+                    "registeredAt": moment(instance.registered_at),
+                    "runningTasksCount": str(sum(1 for task in tasks if task.status in RUNNING)),
+                    "pendingTasksCount": str(sum(1 for task in tasks if task.status in PENDING)),
+                },
             )
         )
     return found

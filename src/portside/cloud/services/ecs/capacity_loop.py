@@ -18,7 +18,7 @@ from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.ecs import names, store, userdata
-from portside.cloud.services.ecs.capacity import registered_memory
+from portside.cloud.services.ecs.capacity import UNITS_PER_CPU, registered_memory
 from portside.cloud.services.ecs.records import (
     Cluster,
     ClusterStatus,
@@ -31,7 +31,6 @@ from portside.cloud.services.ecs.wakes import Wakes
 
 RECHECK = 30.0
 GROUP_TAG = "aws:autoscaling:groupName"
-UNITS_PER_CPU = 1024
 _ARCHITECTURES = {"x86_64": "x86_64", "arm64": "arm64", "x86_64_mac": "x86_64", "arm64_mac": "arm64"}
 
 
@@ -199,6 +198,7 @@ class CapacityLoop:
                     self._register(tx, region, host, now)
         if hosts:
             self._wakes.engine("engine")
+        self._wakes.providers(region)
 
     def _register(self, tx: Transaction, region: str, host: Host, now: float) -> None:
         arn = f"arn:aws:ecs:{region}:{self._account}:cluster/{host.cluster}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.ecs import errors, names, store, views
+from portside.cloud.services.ecs import capacity, errors, expressions, names, placement, store, views
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop, deregister
+from portside.cloud.services.ecs.launching import association
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -23,6 +26,9 @@ from portside.cloud.services.ecs.records import (
 from portside.cloud.services.ecs.wakes import Wakes
 
 DESCRIBE_LIMIT = 100
+MOST_ATTRIBUTES = 10
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_./\\-]{1,128}")
+_ATTRIBUTE_VALUE = re.compile(r"[A-Za-z0-9_.@:/\\ -]{1,128}")
 
 
 class ClusterApi:
@@ -42,9 +48,6 @@ class ClusterApi:
                 "Identifier was of invalid length or contains unsupported characters. Up to 255 letters "
                 "(uppercase and lowercase), numbers, hyphens, and underscores are allowed."
             )
-        for feature in ("capacityProviders", "defaultCapacityProviderStrategy"):
-            if params.get(feature):
-                raise errors.client(f"The local cloud does not offer '{feature}'.")
         arn = names.cluster_arn(caller, name)
         with self._database.write() as tx:
             present = store.clusters.get(tx, arn)
@@ -54,6 +57,12 @@ class ClusterApi:
                     for key in ("settings", "configuration", "serviceConnectDefaults")
                     if params.get(key)
                 }
+                wanted = [names.last(each) for each in params.get("capacityProviders") or []]
+                strategy = params.get("defaultCapacityProviderStrategy") or []
+                if wanted or strategy:
+                    spec["defaultCapacityProviderStrategy"] = association(tx, caller, wanted, strategy)
+                    spec["capacityProviders"] = wanted
+                    tx.after_commit(lambda: self._wakes.providers(caller.region))
                 store.drop_tags(tx, arn)
                 present = Cluster(arn, caller.region, name, ClusterStatus.ACTIVE, self._clock.now(), spec)
                 store.clusters.save(tx, present)
@@ -130,9 +139,18 @@ class ClusterApi:
         if status:
             found = [one for one in found if one.status == status]
         if params.get("filter"):
-            raise errors.client("The local cloud does not offer 'filter' for container instances.")
+            found = self._matching(caller.region, each.name, found, params["filter"])
         arns, token = page([one.arn for one in found], params)
         return {"containerInstanceArns": arns, "nextToken": token}
+
+    def _matching(self, region: str, cluster: str, found: list[Instance], query: str) -> list[Instance]:
+        """Those that satisfy an expression of the cluster query language."""
+        try:
+            asked = expressions.compiled(query)
+        except ValueError as error:
+            raise errors.invalid(f"Invalid filter '{query}': {error}.") from None
+        pool = {each.arn: each for each in capacity.candidates(self._database, Ids(0), region, cluster)}
+        return [each for each in found if asked(placement.subject(pool[each.arn]))]
 
     @operation("DescribeContainerInstances")
     def describe_container_instances(self, caller: Caller, params: Params) -> Params:
@@ -224,11 +242,20 @@ class ClusterApi:
                     raise _target_not_found(given.get("targetId"))
                 if given["name"].startswith("ecs."):
                     raise errors.invalid("Attributes that begin with 'ecs.' belong to Amazon ECS.")
+                problem = _bad_attribute(given["name"], given.get("value") or "")
+                if problem:
+                    raise errors.invalid(problem)
                 attributes = dict(one.attributes)
                 if remove:
                     attributes.pop(given["name"], None)
                 else:
                     attributes[given["name"]] = given.get("value") or ""
+                    own = [each for each in attributes if not each.startswith("ecs.")]
+                    if len(own) > MOST_ATTRIBUTES:
+                        raise AwsError(
+                            "AttributeLimitExceededException",
+                            f"A container instance can have at most {MOST_ATTRIBUTES} custom attributes.",
+                        )
                 store.instances.save(tx, replace(one, attributes=attributes, version=one.version + 1))
             for service in store.services_of(tx, caller.region, each.name):
                 arn = service.arn
@@ -248,6 +275,15 @@ class ClusterApi:
         keys = [f"{each['targetId']} {each['name']}" for each in found]
         shown, token = page(keys, params)
         return {"attributes": [found[keys.index(key)] for key in shown], "nextToken": token}
+
+
+def _bad_attribute(name: str, value: str) -> str:
+    """What is wrong with a custom attribute, empty if nothing is."""
+    if not _ATTRIBUTE_NAME.fullmatch(name):
+        return "The name of an attribute must have 1 to 128 letters, digits, or any of - _ . / \\."
+    if value and (not _ATTRIBUTE_VALUE.fullmatch(value) or value != value.strip()):
+        return "The value of an attribute is too long, or has characters that are not allowed."
+    return ""
 
 
 def active_cluster(reader: store.Reader, caller: Caller, reference: str | None) -> Cluster:

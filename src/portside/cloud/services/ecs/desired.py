@@ -23,7 +23,8 @@ class Stage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Member:
     """A task of a service that has not stopped. `failing` is why it must be replaced, empty if it need not be;
-    `evacuate`: its instance is draining. `order` rises with its age in the service."""
+    `evacuate`: its instance is draining. `order` rises with its age in the service. `protected`: scaling in leaves
+    it alone."""
 
     task: str
     deployment: str
@@ -34,6 +35,7 @@ class Member:
     instance: str = ""
     zone: str = ""
     order: int = 0
+    protected: bool = False
 
 
 def surplus(members: Sequence[Member], count: int, strategy: str) -> list[Member]:
@@ -42,7 +44,7 @@ def surplus(members: Sequence[Member], count: int, strategy: str) -> list[Member
     `strategy` is the first step's type. Spread keeps the zones balanced; binpack empties the least used
     instance; within equals the youngest goes first.
     """
-    remaining = list(members)
+    remaining = [each for each in members if not each.protected]
     chosen: list[Member] = []
     for _ in range(min(count, len(remaining))):
         zones = Counter(each.zone for each in remaining)

@@ -98,6 +98,8 @@ class EngineLoop:
                 store.instances.save(tx, replace(instance, connected=connected, version=instance.version + 1))
         if changed:
             self._log.info("agents connected" if connected else "agents disconnected", reason=reason)
+            for region in {each.region for each in changed}:
+                self._wakes.providers(region)
             for place in {(each.region, each.cluster) for each in changed}:
                 for service in store.services_of(self._database, *place):
                     self._wakes.service(service.arn)

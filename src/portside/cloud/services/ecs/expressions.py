@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
 
 _TOKEN = re.compile(
-    r"""\s*(=~|!~|==|!=|>=|<=|>|<|!(?=\s*\()|&&|\|\||[()\[\],]|"[^"]*"|'[^']*'|[^\s()\[\],=!<>&|]+)"""
+    r"""\s*(=~|!~|==|!=|>=|<=|>|<|!(?:exists|in)\b|!(?=\s*\()|&&|\|\||[()\[\],]|"[^"]*"|'[^']*'|[^\s()\[\],=!<>&|]+)"""
 )
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_VERSION = re.compile(r"\d+(?:\.\d+){2,}")
 _WORDS = {
     "equals": "==",
     "not_equals": "!=",
@@ -28,18 +32,27 @@ _WORDS = {
 Subject = Mapping[str, tuple[str, ...]]
 
 
+Predicate = Callable[[Subject], bool]
+
+
 def matches(expression: str, subject: Subject) -> bool:
     """Does a container instance satisfy `expression`? `subject` maps names to the values it has there."""
+    return compiled(expression)(subject)
+
+
+@lru_cache(maxsize=256)
+def compiled(expression: str) -> Predicate:
+    """The expression as a question to a container instance; ValueError if it is broken."""
     parser = _Parser(_tokens(expression))
     answer = parser.either()
     if parser.peek() is not None:
         raise ValueError(f"unexpected '{parser.peek()}'")
-    return answer(subject)
+    return answer
 
 
 def check(expression: str) -> None:
     """Raise ValueError if the expression is broken."""
-    matches(expression, {})
+    compiled(expression)
 
 
 def _tokens(expression: str) -> list[str]:
@@ -54,9 +67,6 @@ def _tokens(expression: str) -> list[str]:
     if not found:
         raise ValueError("the expression is empty")
     return found
-
-
-Predicate = Callable[[Subject], bool]
 
 
 class _Parser:
@@ -150,26 +160,36 @@ def _compare(name: str, operator: str, value: str) -> Predicate:
     if operator in ("==", "!="):
         equal = operator == "=="
         return lambda subject: (value in subject.get(name, ())) is equal
-    limit = _number(value)
+    limit = _rank(value)
+    if limit is None:
+        raise ValueError(f"'{value}' is not a number, a version or a moment")
+    kind, bound = limit
+    or_equal = operator.endswith("=")
 
     def ordered(subject: Subject) -> bool:
         for text in subject.get(name, ()):
-            try:
-                number = float(text)
-            except ValueError:
+            found = _rank(text)
+            if found is None or found[0] != kind:
                 continue
-            if {">": number > limit, ">=": number >= limit, "<": number < limit, "<=": number <= limit}[operator]:
+            below, above = found[1] < bound, found[1] > bound
+            if (above if operator.startswith(">") else below) or (or_equal and not below and not above):
                 return True
         return False
 
     return ordered
 
 
-def _number(text: str) -> float:
+def _rank(text: str) -> tuple[str, tuple[float, ...]] | None:
+    """What a value is and where it stands among its kind: 7, 1.86.0 or 2026-01-01T00:00:00Z; None if nowhere."""
+    if _NUMBER.fullmatch(text):
+        return "number", (float(text),)
+    if _VERSION.fullmatch(text):
+        return "version", tuple(float(each) for each in text.split("."))
     try:
-        return float(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"'{text}' is not a number") from None
+        return None
+    return "moment", ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(),)
 
 
 def _unquoted(word: str) -> str:

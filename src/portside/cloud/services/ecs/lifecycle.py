@@ -154,6 +154,8 @@ def _starting(task: Task, plan: TaskBlueprint, records: Records, now: float) -> 
         if each.essential and records[each.name].status is ContainerStatus.STOPPED:
             return Halt(StopCode.ESSENTIAL_EXITED, ESSENTIAL_EXITED)
     if task.status is TaskStatus.PROVISIONING:
+        if task.launch_type == "EC2" and not task.instance:
+            return Wait()  # until its capacity provider has room for it
         if needs(plan) and not (task.network.get("holder") or task.network.get("joined")):
             return Attach()
         return Move(TaskStatus.PENDING)

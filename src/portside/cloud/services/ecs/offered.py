@@ -16,13 +16,10 @@ _TASK_FEATURES = ("proxyConfiguration", "inferenceAccelerators", "ephemeralStora
 _CONTAINER_FEATURES = (
     "repositoryCredentials",
     "privileged",
-    "resourceRequirements",
     "firelensConfiguration",
     "credentialSpecs",
 )
 _CALL_FEATURES = (
-    "capacityProviderStrategy",
-    "platformVersion",
     "serviceConnectConfiguration",
     "volumeConfigurations",
     "vpcLatticeConfigurations",
@@ -68,6 +65,9 @@ def _container(spec: Params) -> None:
     for feature in _CONTAINER_FEATURES:
         if spec.get(feature):
             raise _refused(f"'{feature}'" + where)
+    for each in spec.get("resourceRequirements") or []:
+        if each.get("type") != "GPU":  # those are refused by placement, as on AWS
+            raise _refused(f"'resourceRequirements' of type {each.get('type')}" + where)
     linux = spec.get("linuxParameters") or {}
     if linux.get("devices"):
         raise _refused("'linuxParameters.devices'" + where)
@@ -89,7 +89,7 @@ def _container(spec: Params) -> None:
 def check_call(params: Params) -> None:
     """Refuse what a CreateService, UpdateService or RunTask call asks beyond what is offered."""
     launch = params.get("launchType")
-    if launch not in (None, "EC2"):
+    if launch not in (None, "EC2", "FARGATE"):
         raise _refused(f"launch type {launch}")
     for feature in _CALL_FEATURES:
         if params.get(feature):
@@ -97,18 +97,9 @@ def check_call(params: Params) -> None:
     controller = (params.get("deploymentController") or {}).get("type", "ECS")
     if controller != "ECS":
         raise _refused(f"deployment controller {controller}")
-    configuration = params.get("deploymentConfiguration") or {}
-    if configuration.get("strategy") not in (None, "ROLLING"):
-        raise _refused(f"deployment strategy {configuration['strategy']}")
-    if configuration.get("lifecycleHooks"):
-        raise _refused("'deploymentConfiguration.lifecycleHooks'")
-    if (configuration.get("alarms") or {}).get("enable"):
-        raise _refused("'deploymentConfiguration.alarms'")
     for balancer in params.get("loadBalancers") or []:
         if balancer.get("loadBalancerName"):
             raise _refused("a Classic Load Balancer")
-        if balancer.get("advancedConfiguration"):
-            raise _refused("'loadBalancers.advancedConfiguration'")
 
 
 def _refused(what: str) -> Exception:

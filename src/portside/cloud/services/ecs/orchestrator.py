@@ -22,12 +22,14 @@ from portside.cloud.services.ecs import store
 from portside.cloud.services.ecs.api import EcsApi
 from portside.cloud.services.ecs.capacity_loop import CapacityLoop
 from portside.cloud.services.ecs.engine_loop import EngineLoop
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.holders import CLOUD_LABEL, HOLDER_LABEL
 from portside.cloud.services.ecs.identities import Identities
 from portside.cloud.services.ecs.images import ImageSource
 from portside.cloud.services.ecs.log_loop import LogLoop
 from portside.cloud.services.ecs.metrics_loop import MetricsLoop
 from portside.cloud.services.ecs.outside import Outside
+from portside.cloud.services.ecs.provider_loop import ProviderLoop
 from portside.cloud.services.ecs.records import ContainerStatus, StopCode, TaskStatus
 from portside.cloud.services.ecs.service_loop import ServiceLoop
 from portside.cloud.services.ecs.task_loop import TaskLoop, halted
@@ -74,6 +76,7 @@ class Ecs:
             region=region,
             wakes=wakes,
         )
+        room = Room(engine)
         self._api = EcsApi(
             database=database,
             ids=ids,
@@ -81,13 +84,24 @@ class Ecs:
             calls=calls,
             wakes=wakes,
             capacity=self.capacity,
+            room=room,
             outside=outside,
             engine=engine,
             log=log,
         )
         self.execute = self._api.execute
         self.services = ServiceLoop(
-            database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes
+            database=database, ids=ids, clock=clock, calls=calls, log=log, pace=pace, wakes=wakes, room=room
+        )
+        self.providers = ProviderLoop(
+            database=database,
+            ids=ids,
+            clock=clock,
+            pace=pace,
+            calls=calls,
+            log=log,
+            account=account,
+            wakes=wakes,
         )
         self.tasks = TaskLoop(
             database=database,
@@ -113,6 +127,7 @@ class Ecs:
         wakes.container_logs = self.logs.loop.wake
         wakes.capacity = self.capacity.loop.wake
         wakes.engine = self.engine.loop.wake
+        wakes.providers = self.providers.loop.wake
         wakes.metrics = self.metrics.loop.wake
         self._stack: AsyncExitStack | None = None
 
@@ -129,6 +144,7 @@ class Ecs:
             self.services,
             self.engine,
             self.capacity,
+            self.providers,
             self.metrics,
         ):
             await stack.enter_async_context(part.loop)
@@ -142,6 +158,7 @@ class Ecs:
         self.services.resume()
         self.tasks.resume()
         self.logs.resume()
+        self.providers.resume()
         self.metrics.resume()
 
     async def __aexit__(

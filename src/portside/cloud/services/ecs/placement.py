@@ -1,7 +1,7 @@
 """Where a task goes: filter the instances, rank them, or explain why none will do.
 
 Pure. `choose` never takes an instance whose free CPU, memory or ports are too small, so that placements made one
-after the other, each seeing the former ones, never overcommit.
+after the other, each seeing the former ones, never overcommit. `board.py` does the same for many tasks in a row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from portside.cloud.services.calls import Params
 from portside.cloud.services.ecs import expressions
 
 ZONE = "ecs.availability-zone"
+ARCHITECTURE = "ecs.cpu-architecture"
 DEFAULT_SERVICE_STRATEGY: list[Params] = [{"type": "spread", "field": f"attribute:{ZONE}"}]
 DEFAULT_TASK_STRATEGY: list[Params] = [{"type": "random"}]
 
@@ -28,11 +29,15 @@ class Obstacle(StrEnum):
     PORTS = "RESOURCE:PORTS"
     CPU = "RESOURCE:CPU"
     MEMORY = "RESOURCE:MEMORY"
+    GPU = "RESOURCE:GPU"
+    FARGATE = "RESOURCE:FARGATE"
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a task needs. `group` is `service:NAME` or the task group."""
+    """What a task needs. `group` is `service:NAME` or the task group. `architecture` as in the instances'
+    attribute, empty when any will do; `fleet` is the Auto Scaling group of a capacity provider, if one was asked
+    for."""
 
     cpu: int
     memory: int
@@ -40,11 +45,15 @@ class Demand:
     group: str
     constraints: tuple[Params, ...] = ()
     strategy: tuple[Params, ...] = ()
+    architecture: str = ""
+    fleet: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance with what is free on it. `groups` counts its tasks by group; `key` breaks ties."""
+    """An instance with what is free on it. `groups` counts its tasks by group; `key` breaks ties; `fleet` is the
+    Auto Scaling group that it belongs to."""
 
     arn: str
     ec2_id: str
@@ -56,6 +65,8 @@ class Candidate:
     attributes: Mapping[str, str]
     groups: Mapping[str, int] = field(default_factory=dict)
     key: float = 0.0
+    fleet: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """`obstacles` per instance; `closest` is the one that came furthest. Both empty: there is no instance."""
+    """`obstacles` per instance; `closest` is the one that came furthest. Both empty: there is no instance. `said`
+    is the reason where no instance is looked for."""
 
     obstacles: tuple[tuple[str, Obstacle], ...] = ()
     closest: tuple[str, Obstacle] | None = None
+    said: str = ""
 
     @property
     def reason(self) -> str:
@@ -87,13 +100,15 @@ _WORDS = {
     Obstacle.PORTS: "is already using a port required by your task",
     Obstacle.CPU: "has insufficient CPU units available",
     Obstacle.MEMORY: "has insufficient memory available",
+    Obstacle.GPU: "has insufficient GPU units available",
+    Obstacle.FARGATE: "is not used by Fargate",
 }
 _ORDER = list(Obstacle)
 
 
 def choose(demand: Demand, candidates: Sequence[Candidate]) -> Placement | NoRoom:
     """The instance for one task."""
-    eligible = [each for each in candidates if each.accepting]
+    eligible = [each for each in candidates if takes_part(demand, each)]
     obstacles = [(each, obstacle(demand, each)) for each in eligible]
     fitting = [each for each, found in obstacles if found is None]
     if fitting:
@@ -104,14 +119,21 @@ def choose(demand: Demand, candidates: Sequence[Candidate]) -> Placement | NoRoo
     return NoRoom(named, max(named, key=lambda pair: _ORDER.index(pair[1])))
 
 
+def takes_part(demand: Demand, candidate: Candidate) -> bool:
+    """Is the instance looked at at all: ACTIVE, and of the capacity provider that was asked for?"""
+    return candidate.accepting and demand.fleet in ("", candidate.fleet)
+
+
 def obstacle(demand: Demand, candidate: Candidate) -> Obstacle | None:
     """The first reason why this instance will not do."""
     if not candidate.connected:
         return Obstacle.AGENT
+    if demand.architecture and candidate.attributes.get(ARCHITECTURE, demand.architecture) != demand.architecture:
+        return Obstacle.ATTRIBUTE
     for constraint in demand.constraints:
         match constraint.get("type"):
             case "memberOf":
-                if not expressions.matches(constraint.get("expression") or "", subject(candidate)):
+                if not expressions.compiled(constraint.get("expression") or "")(subject(candidate)):
                     return Obstacle.MEMBER_OF
             case "distinctInstance":
                 if candidate.groups.get(demand.group):
@@ -122,6 +144,9 @@ def obstacle(demand: Demand, candidate: Candidate) -> Obstacle | None:
         return Obstacle.CPU
     if demand.memory > candidate.free_memory:
         return Obstacle.MEMORY
+    # No instance type of the local cloud has one that a container could use.
+    if demand.gpus:
+        return Obstacle.GPU
     return None
 
 
@@ -131,18 +156,20 @@ def subject(candidate: Candidate) -> dict[str, tuple[str, ...]]:
     found["task:group"] = tuple(candidate.groups)
     found["ec2InstanceId"] = (candidate.ec2_id,)
     found["agentConnected"] = (str(candidate.connected).lower(),)
+    found |= {name: (value,) for name, value in candidate.facts.items()}
     return found
 
 
 def _rank(demand: Demand, fitting: Sequence[Candidate], all_of_them: Sequence[Candidate]) -> Candidate:
-    def score(candidate: Candidate) -> tuple[float, ...]:
-        scores = [_score(step, demand, candidate, all_of_them) for step in demand.strategy]
-        return (*scores, candidate.key)
+    def rank(each: Candidate) -> tuple[tuple[float, ...], str]:
+        scores = [score(step, demand, each, all_of_them) for step in demand.strategy]
+        return (*scores, each.key), each.arn
 
-    return min(fitting, key=lambda each: (score(each), each.arn))
+    return min(fitting, key=rank)
 
 
-def _score(step: Params, demand: Demand, candidate: Candidate, everyone: Sequence[Candidate]) -> float:
+def score(step: Params, demand: Demand, candidate: Candidate, everyone: Sequence[Candidate]) -> float:
+    """What one step of a strategy says of an instance; the lowest is best."""
     where = step.get("field") or ""
     match step.get("type"):
         case "spread":
@@ -171,10 +198,12 @@ def taken(candidate: Candidate, demand: Demand) -> Candidate:
         candidate.accepting,
         candidate.free_cpu - demand.cpu,
         candidate.free_memory - demand.memory,
-        candidate.ports | demand.ports,
+        candidate.ports | demand.ports if demand.ports else candidate.ports,
         candidate.attributes,
         groups,
         candidate.key,
+        candidate.fleet,
+        candidate.facts,
     )
 
 

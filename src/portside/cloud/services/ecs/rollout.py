@@ -117,7 +117,7 @@ def decide(
         stops[each.task] = Stop(each.task, SCALING.format(primary.id))
         healthy -= each.healthy
     for each in leaving:
-        if each.stage is Stage.PENDING or not each.healthy:
+        if (each.stage is Stage.PENDING or not each.healthy) and not each.protected:
             stops[each.task] = Stop(each.task, SCALING.format(primary.id))
     spare = healthy - bounds.lower
     for each in surplus([e for e in leaving if e.task not in stops], max(0, spare), strategy):

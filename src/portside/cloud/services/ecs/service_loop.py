@@ -15,11 +15,15 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls
-from portside.cloud.services.ecs import store
-from portside.cloud.services.ecs.names import account_of
-from portside.cloud.services.ecs.records import Service, ServiceStatus, Task
+from portside.cloud.services.ecs import deployment_alarms, shift_records, store
+from portside.cloud.services.ecs.deployment_alarms import AlarmSeen
+from portside.cloud.services.ecs.fargate import Room, uses_fargate
+from portside.cloud.services.ecs.names import account_of, service_role_caller
+from portside.cloud.services.ecs.records import DeploymentStatus, Rollout, Service, ServiceStatus, Task
 from portside.cloud.services.ecs.service_turn import Seen, ServiceTurn, TargetSeen
+from portside.cloud.services.ecs.shift_records import Shift
 from portside.cloud.services.ecs.targets import target_of
+from portside.cloud.services.ecs.traffic import Traffic
 from portside.cloud.services.ecs.wakes import Wakes
 
 
@@ -36,7 +40,9 @@ class ServiceLoop:
         log: Log,
         pace: Pace,
         wakes: Wakes,
+        room: Room | None = None,
     ) -> None:
+        self._room = room
         self._database = database
         self._ids = ids
         self._clock = clock
@@ -44,6 +50,7 @@ class ServiceLoop:
         self._log = log.bind(service="ecs")
         self._pace = pace
         self._wakes = wakes
+        self._traffic = Traffic(calls, self._log)
         self.loop = Loop("ecs-services", self.turn, clock, log)
 
     def resume(self) -> None:
@@ -55,10 +62,42 @@ class ServiceLoop:
         if service is None or service.status is ServiceStatus.INACTIVE:
             return Done()
         seen = await self._targets(service)
+        shift = self._shift(service)
+        traffic = await self._traffic.bring(shift) if shift is not None and shift.in_steps else None
+        alarms = await self._alarms(service, shift)
+        if self._room is not None and uses_fargate(service.spec):
+            await self._room.refresh()
         with self._database.write() as tx:
             fresh = store.services.get(tx, key)
             assert fresh is not None
-            return ServiceTurn(tx, self._ids, self._clock.now(), self._pace, self._wakes, fresh, seen).run()
+            turn = ServiceTurn(
+                tx,
+                self._ids,
+                self._clock.now(),
+                self._pace,
+                self._wakes,
+                fresh,
+                seen,
+                self._room,
+                traffic=traffic,
+                alarms=alarms,
+                looked_at=shift.deployment if shift is not None else "",
+            )
+            return turn.run()
+
+    def _shift(self, service: Service) -> Shift | None:
+        """The shift of the newest deployment, while that is in progress."""
+        found = store.current_deployments(self._database, service.arn)
+        primary = next((each for each in found if each.status is DeploymentStatus.PRIMARY), None)
+        if primary is None or primary.rollout is not Rollout.IN_PROGRESS:
+            return None
+        return shift_records.of(self._database, primary.id)
+
+    async def _alarms(self, service: Service, shift: Shift | None) -> dict[str, AlarmSeen]:
+        names = deployment_alarms.watched(shift.configuration) if shift is not None else []
+        if not names:
+            return {}
+        return await deployment_alarms.look(self._calls, service_role_caller(service.arn), names)
 
     async def _targets(self, service: Service) -> Seen:
         """The health of every task's targets. An error other than a missing group ends the turn: nothing is

@@ -21,12 +21,19 @@ from portside.cloud.services.ecs import (
     capacity,
     networks,
     placement,
+    rebalancing,
+    reversal,
     rollout,
+    shift_records,
+    shifts,
     store,
     tasks_made,
 )
+from portside.cloud.services.ecs.deployment_alarms import AlarmSeen
 from portside.cloud.services.ecs.desired import Member, Stage, daemon_instances
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.placer import Launch, Placer
 from portside.cloud.services.ecs.records import (
     Deployment,
     DeploymentStatus,
@@ -39,12 +46,16 @@ from portside.cloud.services.ecs.records import (
     Task,
     TaskStatus,
 )
+from portside.cloud.services.ecs.reversal import Cause
 from portside.cloud.services.ecs.rollout import Breaker, Ended, Limits, Plan, Stop
+from portside.cloud.services.ecs.shift_records import Shift
 from portside.cloud.services.ecs.task_loop import halted
+from portside.cloud.services.ecs.traffic import Observed
 from portside.cloud.services.ecs.wakes import Wakes
 
 BUSY_POLL = 1.0  # while something is on its way
 STEADY_POLL = 5.0  # while targets may still turn unhealthy
+SOON = 0.05  # after a change whose effect is looked at in the next turn
 PLACEMENT_RETRY = 15.0
 STEADY_AGAIN = 6 * 3600.0
 
@@ -65,9 +76,24 @@ class ServiceTurn:
     """Use once: `ServiceTurn(tx, ...).run()`."""
 
     def __init__(
-        self, tx: Transaction, ids: Ids, now: float, pace: Pace, wakes: Wakes, service: Service, seen: Seen
+        self,
+        tx: Transaction,
+        ids: Ids,
+        now: float,
+        pace: Pace,
+        wakes: Wakes,
+        service: Service,
+        seen: Seen,
+        room: Room | None = None,
+        traffic: Observed | None = None,
+        alarms: Mapping[str, AlarmSeen] | None = None,
+        looked_at: str = "",
     ) -> None:
         self._tx = tx
+        self._room = room
+        self._traffic = traffic or Observed()
+        self._alarms = alarms or {}
+        self._looked_at = looked_at
         self._ids = ids
         self._now = now
         self._pace = pace
@@ -81,13 +107,21 @@ class ServiceTurn:
             return self._drain()
         self._count()
         deployments = store.current_deployments(self._tx, self._service.arn)
-        self._trip(deployments)
+        self._give_up(deployments)
         deployments = store.current_deployments(self._tx, self._service.arn)
         tasks = store.live_tasks_of_service(self._tx, self._service.arn)
         members = [self._member(number, task) for number, task in enumerate(tasks)]
         desired, bounds = self._bounds()
+        members = self._rebalanced(members, deployments, desired, bounds)
         strategy = (self._service.spec.get("placementStrategy") or [{"type": "spread"}])[0]["type"]
-        plan = rollout.decide(desired, bounds, deployments, members, self._now, strategy=strategy)
+        shift = self._advance(deployments, members, desired)
+        if shift is not None and shift.under_way:
+            plan = shifts.side_by_side(
+                shift, desired, deployments, members, self._now, clear=self._arrived(shift), strategy=strategy
+            )
+        else:
+            plan = rollout.decide(desired, bounds, deployments, members, self._now, strategy=strategy)
+            plan = self._baked(plan, shift)
         if self._daemon:
             plan = self._daemon_plan(plan, deployments, members, bounds)
         self._stop(plan.stop, tasks)
@@ -112,72 +146,108 @@ class ServiceTurn:
                     self._announce(announcements.impaired(self._service.name), complaint=True)
             store.tasks.save(self._tx, replace(task, accounted=True))
 
-    def _trip(self, deployments: list[Deployment]) -> None:
-        """The circuit breaker."""
-        primary = _primary(deployments)
-        breaker = breaker_of(self._service)
-        if primary is None or not rollout.tripped(primary, self._service.desired, breaker):
-            return
-        failed = replace(
-            primary,
-            rollout=Rollout.FAILED,
-            reason=rollout.TASKS_FAILED,
-            updated_at=self._now,
-            finished_at=self._now,
-        )
-        self._announce(announcements.failed(self._service.name, primary.id))
-        # A rollback that fails as well is not rolled back: that would never end.
-        may = breaker.rollback and not primary.rollback_of
-        target = self._rollback_target(primary) if may else None
-        if target is None:
-            store.deployments.save(self._tx, failed)
-            return
-        store.deployments.save(self._tx, replace(failed, status=DeploymentStatus.ACTIVE))
-        back = Deployment(
-            id=f"ecs-svc/{self._ids.digits(19)}",
-            service=self._service.arn,
-            status=DeploymentStatus.PRIMARY,
-            definition=target.definition,
-            desired=self._service.desired,
-            rollout=Rollout.IN_PROGRESS,
-            reason=f"ECS deployment circuit breaker: rolling back to deploymentId {target.id}.",
-            created_at=self._now,
-            updated_at=self._now,
-            public_id=self._ids.alnum(21),
-            rollback_of=primary.id,
-            previous=primary.id,
-            images=target.images,
-            spec=target.spec,
-        )
-        store.deployments.save(self._tx, back)
-        # The tasks that still run the good revision stay: they are the new deployment's now.
-        for task in store.live_tasks_of_service(self._tx, self._service.arn):
-            if task.deployment == target.id:
-                store.tasks.save(self._tx, replace(task, deployment=back.id))
-        if target.status is DeploymentStatus.ACTIVE:
-            store.deployments.save(self._tx, replace(target, status=DeploymentStatus.INACTIVE))
-        spec = self._service.spec | target.spec
-        self._service = replace(self._service, definition=target.definition, spec=spec, steady_at=None)
-        store.services.save(self._tx, self._service)
-        self._announce(announcements.rolling_back(self._service.name, back.id))
+    # Giving up
 
-    def _rollback_target(self, failed: Deployment) -> Deployment | None:
-        found = store.deployments.where(
-            self._tx,
-            "service = ? AND rollout = ? AND id <> ? AND definition IN (SELECT arn FROM ecs_definition) "
-            "ORDER BY created_at DESC, rowid DESC LIMIT 1",
-            self._service.arn,
-            Rollout.COMPLETED,
-            failed.id,
+    def _give_up(self, deployments: list[Deployment]) -> None:
+        """The circuit breaker, the alarms, and whoever has asked for a stop."""
+        primary = _primary(deployments)
+        if primary is None or primary.rollout is not Rollout.IN_PROGRESS:
+            return
+        breaker = breaker_of(self._service)
+        shift = shift_records.of(self._tx, primary.id)
+        if rollout.tripped(primary, self._service.desired, breaker):
+            cause = Cause(rollout.TASKS_FAILED, "ECS deployment circuit breaker")
+            self._revert(primary, cause, undo=breaker.rollback)
+        elif shift is not None and shift.stop:
+            cause = Cause("Deployment was stopped by StopServiceDeployment.", "Deployment was stopped")
+            self._revert(primary, cause, undo=shift.stop == "ROLLBACK")
+        elif shift is not None and (firing := self._firing(shift)):
+            shift_records.table.save(self._tx, replace(shift, triggered=firing))
+            named = ", ".join(firing)
+            cause = Cause(f"ECS deployment alarms: {named} went into ALARM.", f"ECS deployment alarms ({named})")
+            alarms = shift.configuration.get("alarms") or {}
+            self._revert(primary, cause, undo=bool(alarms.get("rollback")))
+
+    def _revert(self, primary: Deployment, cause: Cause, *, undo: bool) -> None:
+        self._service = reversal.give_up(self._tx, self._ids, self._now, self._service, primary, cause, undo=undo)
+
+    def _firing(self, shift: Shift) -> list[str]:
+        """The alarms that have gone off since the deployment began."""
+        if shift.started_at is None or shift.undoing:
+            return []
+        return [name for name, each in self._alarms.items() if each.firing and name not in shift.ignored]
+
+    # Shifting traffic
+
+    def _advance(self, deployments: list[Deployment], members: list[Member], desired: int) -> Shift | None:
+        """Move the deployment's shift as far as what was seen allows."""
+        primary = _primary(deployments)
+        shift = shift_records.of(self._tx, primary.id) if primary is not None else None
+        if primary is None or shift is None or primary.rollout is not Rollout.IN_PROGRESS:
+            return shift
+        if self._looked_at != primary.id:
+            # It was made after the rules and alarms were looked at.
+            self._recheck.append(self._now + SOON)
+            return shift
+        if shift.started_at is None:
+            # What was in ALARM before has nothing to do with this deployment.
+            seconds = max([each.seconds for each in self._alarms.values()], default=0.0)
+            ignored = [name for name, each in self._alarms.items() if each.firing]
+            shift = replace(shift, ignored=ignored, alarm_seconds=seconds)
+        healthy = sum(1 for e in members if e.deployment == primary.id and e.healthy)
+        view = shifts.View(
+            ready=healthy >= desired,
+            able=healthy > 0 or desired == 0,
+            production=self._traffic.production,
+            test=self._traffic.test,
+            strangers=any(e.deployment not in (primary.id, shift.source) for e in members),
         )
-        return found[0] if found else None
+        after = shifts.advance(shift, view, self._now, self._pace.wait, self._ids.uuid)
+        if isinstance(after, shifts.GivenUp):
+            cause = Cause(f"ECS deployment failed: {after.reason}.", "ECS deployment failed")
+            self._revert(primary, cause, undo=True)
+            self._recheck.append(self._now + SOON)
+            return shift
+        shift_records.table.save(self._tx, after)
+        if (after.stage, after.weight, after.test) != (shift.stage, shift.weight, shift.test):
+            self._recheck.append(self._now + SOON)
+        due = shifts.due(after, self._now, self._pace.wait)
+        if due is not None:
+            self._recheck.append(due)
+        if after.under_way or after.configuration.get("alarms", {}).get("enable"):
+            self._recheck.append(self._now + BUSY_POLL)
+        return after
+
+    def _arrived(self, shift: Shift) -> bool:
+        """Do the rules show what is wanted, so that nothing else has traffic?"""
+        return shift.weight != shift_records.ALONE and self._traffic.production == shifts.shown_as(shift.weight)
+
+    def _baked(self, plan: Plan, shift: Shift | None) -> Plan:
+        """A rolling deployment with alarms, or with a bake time, is complete once they have kept silent so
+        long."""
+        if not plan.finished or shift is None or shift.in_steps:
+            return plan
+        minutes = shift.configuration.get("bakeTimeInMinutes") or 0
+        watching = bool((shift.configuration.get("alarms") or {}).get("enable"))
+        seconds = max(60.0 * minutes, shift.alarm_seconds if watching else 0.0)
+        if not seconds:
+            return plan
+        if shift.baking_since is None:
+            shift = replace(shift, baking_since=self._now)
+            shift_records.table.save(self._tx, shift)
+        assert shift.baking_since is not None
+        until = shift.baking_since + self._pace.wait(seconds)
+        if self._now >= until:
+            return plan
+        self._recheck.append(until)
+        return replace(plan, finished=False, steady=False)
 
     # What there is
 
     def _member(self, order: int, task: Task) -> Member:
         instance = store.instances.get(self._tx, task.instance)
         evacuate = instance is not None and instance.status is InstanceStatus.DRAINING
-        zone = instance.zone if instance is not None else ""
+        zone = instance.zone if instance is not None else task.zone
         if task.desired is TaskStatus.STOPPED:
             stage, healthy, failing = Stage.STOPPING, False, ""
         elif task.status is not TaskStatus.RUNNING:
@@ -192,7 +262,21 @@ class ServiceTurn:
                 if deployment is not None:
                     reset = breaker_of(self._service).reset
                     store.deployments.save(self._tx, rollout.count_healthy(deployment, reset))
-        return Member(task.arn, task.deployment, stage, healthy, failing, evacuate, task.instance, zone, order)
+        protected = task.protected_until is not None and task.protected_until > self._now
+        if protected and task.protected_until is not None:
+            self._recheck.append(task.protected_until)
+        return Member(
+            task.arn,
+            task.deployment,
+            stage,
+            healthy,
+            failing,
+            evacuate,
+            task.instance,
+            zone,
+            order,
+            protected,
+        )
 
     def _healthy(self, task: Task) -> bool:
         checked = self._has_check(task)
@@ -277,7 +361,7 @@ class ServiceTurn:
         """Place and write new tasks; True when not all of them found room."""
         started: list[str] = []
         short = False
-        candidates = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        placer = Placer(self._tx, self._ids, self._service.region, self._service.cluster, self._room)
         for deployment_id, count in plan.start:
             deployment = next(each for each in deployments if each.id == deployment_id)
             definition = store.definitions.get(self._tx, deployment.definition)
@@ -287,15 +371,19 @@ class ServiceTurn:
             demand = tasks_made.demand(
                 definition, blueprint, group, self._service.spec, placement.DEFAULT_SERVICE_STRATEGY
             )
-            pool = candidates
+            free: set[str] | None = None
             if self._daemon:
                 own = [each for each in members if each.deployment == deployment_id]
-                free = set(daemon_instances([each.arn for each in candidates], own))
-                pool = [each for each in candidates if each.arn in free]
+                free = set(daemon_instances(list(placer.board.instances), own))
+            launch = Launch.of(self._service.spec | deployment.spec)
+            counts = placer.counts(deployment_id, self._service.arn)
             for _ in range(count):
-                choice = placement.choose(demand, pool)
+                choice = placer.place(demand, launch, counts, free)
                 if isinstance(choice, NoRoom):
-                    self._announce(announcements.no_room(self._service.name, choice.reason), complaint=True)
+                    text = announcements.no_room(self._service.name, choice.reason)
+                    if choice.said:
+                        text = announcements.no_capacity(self._service.name, choice.said)
+                    self._announce(text, complaint=True)
                     short = True
                     break
                 tags = self._propagated(definition.arn)
@@ -304,22 +392,24 @@ class ServiceTurn:
                     self._ids,
                     definition=definition,
                     cluster=self._service.cluster,
-                    instance=choice.arn,
+                    spot=choice,
                     group=group,
                     now=self._now,
                     service=self._service.arn,
                     deployment=deployment.id,
                     started_by=deployment.id,
-                    balancers=deployment.spec.get("loadBalancers") or [],
+                    balancers=shift_records.balancers(
+                        shift_records.of(self._tx, deployment.id), deployment.spec.get("loadBalancers") or []
+                    ),
                     network=networks.asked(deployment.spec),
                     tags=tags,
                 )
                 started.append(task.arn)
-                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
-                if self._daemon:
-                    pool = [each for each in pool if each.arn != choice.arn]
+                if free is not None:
+                    free.discard(choice.arn)
                 self._wake_task(task.arn)
         if started:
+            self._tx.after_commit(lambda: self._wakes.providers(self._service.region))
             self._announce(announcements.started(self._service.name, started))
         return short
 
@@ -330,6 +420,37 @@ class ServiceTurn:
             case "TASK_DEFINITION":
                 return [dict(tag) for tag in store.tags_of(self._tx, definition)]
         return []
+
+    def _rebalanced(
+        self, members: list[Member], deployments: list[Deployment], desired: int, bounds: Limits
+    ) -> list[Member]:
+        """With Availability Zone rebalancing, one member may have to move; never during a deployment."""
+        spec = self._service.spec
+        settled = len(deployments) == 1 and deployments[0].rollout is Rollout.COMPLETED
+        launch = Launch.of(spec)
+        if (
+            spec.get("availabilityZoneRebalancing") != "ENABLED"
+            or not settled
+            or bounds.upper <= desired
+            or launch.type == "FARGATE"
+            or launch.strategy
+        ):
+            return members
+        definition = store.definitions.get(self._tx, deployments[0].definition)
+        assert definition is not None  # definitions in use are never deleted
+        demand = tasks_made.demand(
+            definition, blueprints.read(definition.spec), f"service:{self._service.name}", spec, []
+        )
+        found = capacity.candidates(self._tx, self._ids, self._service.region, self._service.cluster)
+        roomy = {
+            each.attributes.get(placement.ZONE, "")
+            for each in found
+            if each.accepting and placement.obstacle(demand, each) is None
+        }
+        moved = rebalancing.rebalance(members, roomy, desired)
+        if moved != members:
+            self._announce(announcements.rebalancing(self._service.name, members, roomy), complaint=True)
+        return moved
 
     def _retire(self, deployments: list[Deployment], members: list[Member]) -> None:
         """Older deployments go when their last task has."""
@@ -388,7 +509,7 @@ class ServiceTurn:
             waits.append(plan.retry_at - self._now)
         if short:
             waits.append(self._pace.wait(PLACEMENT_RETRY))
-        watched = any(self._seen.get((each.task, group)) for each in members for group in self._groups())
+        watched = bool(self._seen)
         if plan.stop or plan.start or (self._groups() and members and not plan.steady):
             waits.append(BUSY_POLL)
         elif watched:

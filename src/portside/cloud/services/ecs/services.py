@@ -12,11 +12,27 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
-from portside.cloud.services.ecs import definitions, errors, names, networks, offered, placement, store, views
+from portside.cloud.services.ecs import (
+    configuration,
+    definitions,
+    deployment_alarms,
+    errors,
+    fargate,
+    launching,
+    names,
+    networks,
+    offered,
+    placement,
+    rebalancing,
+    shift_records,
+    store,
+    views,
+)
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.outside import Outside
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import (
+    Cluster,
     Definition,
     Deployment,
     DeploymentStatus,
@@ -54,6 +70,10 @@ _DEPLOYED = (
 )
 
 
+# How its tasks are launched: one value, in full, after every call.
+_LAUNCH = ("launchType", "capacityProviderStrategy", "platformVersion", "networkConfiguration")
+
+
 class ServiceApi:
     def __init__(
         self, database: Database, ids: Ids, clock: Clock, calls: Calls, wakes: Wakes, outside: Outside
@@ -89,10 +109,16 @@ class ServiceApi:
         definition = definitions.usable(self._database, caller, params["taskDefinition"])
         offered.check_definition(definition.spec)
         networks.check(params, definition.spec)
+        launch = launching.resolve(cluster, params, definition.spec)
+        await launching.know_subnets(self._database, self._calls, caller, params)
         self._check_names(params)
         await self._check_balancers(caller, params.get("loadBalancers") or [], definition)
-        spec = {key: params[key] for key in _WISHES if params.get(key) is not None}
-        spec["deploymentConfiguration"] = _configuration(params.get("deploymentConfiguration"), {}, daemon)
+        configured = configuration.completed(params.get("deploymentConfiguration"), {}, daemon)
+        configuration.check_balancers(configured["strategy"], params.get("loadBalancers") or [])
+        await self._check_alarms(caller, configured)
+        spec = {key: params[key] for key in _WISHES if params.get(key) is not None} | launch
+        spec["deploymentConfiguration"] = configured
+        _rebalanced(spec, params)
         arn = names.service_arn(caller, cluster.name, name)
         with self._database.write() as tx:
             active_cluster(tx, caller, cluster.name)
@@ -133,8 +159,10 @@ class ServiceApi:
             found = store.definitions.get(self._database, service.definition)
             assert found is not None
             definition = found
+        await launching.know_subnets(self._database, self._calls, caller, params)
         if reference or params.get("forceNewDeployment"):
             offered.check_definition(definition.spec)
+        launch = _relaunched(cluster, service, params, definition)
         networks.check(service.spec | {k: v for k, v in params.items() if v is not None}, definition.spec)
         self._check_names(params)
         balancers = params.get("loadBalancers")
@@ -143,18 +171,29 @@ class ServiceApi:
         # The target groups are looked at only when they are new; containers and ports whenever they may differ.
         known = [] if params.get("loadBalancers") is not None else balancers
         await self._check_balancers(caller, balancers, definition, known)
+        if params.get("deploymentConfiguration") is not None or params.get("loadBalancers") is not None:
+            configured = configuration.completed(
+                params.get("deploymentConfiguration"),
+                service.spec["deploymentConfiguration"],
+                service.spec.get("schedulingStrategy") == "DAEMON",
+            )
+            configuration.check_balancers(configured["strategy"], balancers)
+            await self._check_alarms(caller, configured)
         if params.get("desiredCount") is not None and params["desiredCount"] < 0:
             raise errors.invalid("The desired count must not be negative.")
         with self._database.write() as tx:
             service = self._updatable(store.services.get(tx, arn))
             before = service
             changed = {key: params[key] for key in _WISHES if params.get(key) is not None}
-            spec = service.spec | changed
+            kept = {key: value for key, value in service.spec.items() if key not in _LAUNCH}
+            spec = kept | changed | launch
             daemon = spec.get("schedulingStrategy") == "DAEMON"
             if params.get("deploymentConfiguration") is not None:
-                spec["deploymentConfiguration"] = _configuration(
+                spec["deploymentConfiguration"] = configuration.completed(
                     params["deploymentConfiguration"], service.spec["deploymentConfiguration"], daemon
                 )
+            if params.get("availabilityZoneRebalancing") == "ENABLED" and rebalancing.possible(spec):
+                raise errors.invalid(rebalancing.possible(spec))
             desired = service.desired
             if params.get("desiredCount") is not None and not daemon:
                 desired = params["desiredCount"]
@@ -162,7 +201,7 @@ class ServiceApi:
             redeploy = (
                 bool(params.get("forceNewDeployment"))
                 or service.definition != before.definition
-                or any(spec.get(key) != before.spec.get(key) for key in _DEPLOYED)
+                or any(spec.get(key) != before.spec.get(key) for key in (*_DEPLOYED, *_LAUNCH))
             )
             store.services.save(tx, service)
             if redeploy:
@@ -214,8 +253,9 @@ class ServiceApi:
         strategy = params.get("schedulingStrategy")
         if strategy:
             found = [each for each in found if (each.spec.get("schedulingStrategy") or "REPLICA") == strategy]
-        if params.get("launchType") not in (None, "EC2"):
-            found = []
+        kind = params.get("launchType")
+        if kind:
+            found = [each for each in found if _launch_type(each) == kind]
         arns, token = page([each.arn for each in found], params, LIST_PAGE)
         return {"serviceArns": arns, "nextToken": token}
 
@@ -251,13 +291,27 @@ class ServiceApi:
                 )
             if balancer not in (known or []):
                 await self._check_group(caller, group, definition)
+                alternate = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
+                if alternate:
+                    await self._check_group(caller, alternate, definition, attached=False)
 
     def _check_names(self, params: Params) -> None:
         why = self._outside.why_no_names() if params.get("serviceRegistries") else ""
         if why:
             raise errors.client(f"The local cloud does not offer 'serviceRegistries' here: {why}.")
 
-    async def _check_group(self, caller: Caller, group: str, definition: Definition) -> None:
+    async def _check_alarms(self, caller: Caller, configured: Params) -> None:
+        names_ = deployment_alarms.watched(configured)
+        if not names_:
+            return
+        found = await deployment_alarms.look(self._calls, caller, names_)
+        missing = [each for each in names_ if each not in found]
+        if missing:
+            raise errors.invalid(f"The following alarms were not found: {', '.join(missing)}.")
+
+    async def _check_group(
+        self, caller: Caller, group: str, definition: Definition, *, attached: bool = True
+    ) -> None:
         try:
             answer = await self._calls("elbv2", "DescribeTargetGroups", {"TargetGroupArns": [group]}, caller)
         except AwsError as error:
@@ -265,7 +319,7 @@ class ServiceApi:
                 raise
             raise errors.invalid("The specified target group does not exist.") from None
         found = (answer.get("TargetGroups") or [{}])[0]
-        if not found.get("LoadBalancerArns"):
+        if attached and not found.get("LoadBalancerArns"):
             raise errors.invalid(
                 f"The target group with targetGroupArn {group} does not have an associated load balancer."
             )
@@ -288,23 +342,29 @@ class ServiceApi:
                 previous = each.id
                 store.deployments.save(tx, replace(each, status=DeploymentStatus.ACTIVE, updated_at=now))
         number = f"ecs-svc/{self._ids.digits(19)}"
-        store.deployments.save(
-            tx,
-            Deployment(
-                id=number,
-                service=service.arn,
-                status=DeploymentStatus.PRIMARY,
-                definition=service.definition,
-                desired=service.desired,
-                rollout=Rollout.IN_PROGRESS,
-                reason=f"ECS deployment {number} in progress.",
-                created_at=now,
-                updated_at=now,
-                public_id=self._ids.alnum(21),
-                previous=previous,
-                spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
-            ),
+        made = Deployment(
+            id=number,
+            service=service.arn,
+            status=DeploymentStatus.PRIMARY,
+            definition=service.definition,
+            desired=service.desired,
+            rollout=Rollout.IN_PROGRESS,
+            reason=f"ECS deployment {number} in progress.",
+            created_at=now,
+            updated_at=now,
+            public_id=self._ids.alnum(21),
+            previous=previous,
+            spec={key: service.spec[key] for key in _DEPLOYED if key in service.spec},
         )
+        store.deployments.save(tx, made)
+        before = shift_records.of(tx, previous) if previous else None
+        # One that is overtaken while the traffic is still where it was leaves it there.
+        source = before.source if before is not None and before.under_way and before.weight < 100 else previous
+        balancers = service.spec.get("loadBalancers") or []
+        shift = configuration.first_shift(
+            made, service.spec["deploymentConfiguration"], balancers, before, source or previous
+        )
+        shift_records.table.save(tx, shift)
         store.services.save(tx, replace(service, steady_at=None))
         tx.after_commit(lambda: self._wakes.service(service.arn))
 
@@ -316,32 +376,43 @@ class ServiceApi:
         tx.after_commit(lambda: self._wakes.service(service.arn))
 
 
+def _launch_type(service: Service) -> str:
+    if service.spec.get("capacityProviderStrategy"):
+        return "FARGATE" if fargate.uses_fargate(service.spec) else "EC2"
+    return str(service.spec.get("launchType") or "EC2")
+
+
+def _relaunched(cluster: Cluster, service: Service, params: Params, definition: Definition) -> Params:
+    """How the tasks are launched after an update: as before where the call says nothing."""
+    asked = {key: service.spec[key] for key in _LAUNCH if key in service.spec}
+    asked |= {key: params[key] for key in _LAUNCH if params.get(key) is not None}
+    if params.get("capacityProviderStrategy"):
+        asked.pop("launchType", None)
+    elif params.get("capacityProviderStrategy") == []:
+        # Back to a launch type, which for this service cannot have been another one than its providers'.
+        asked["launchType"] = _launch_type(service)
+    if not params.get("platformVersion") and not fargate.uses_fargate(asked):
+        asked.pop("platformVersion", None)
+    kept = {
+        key: service.spec[key]
+        for key in ("placementConstraints", "placementStrategy", "schedulingStrategy")
+        if key in service.spec
+    }
+    return launching.resolve(cluster, kept | params | asked, definition.spec)
+
+
+def _rebalanced(spec: Params, params: Params) -> None:
+    """Rebalancing is on for new services that it is possible for, if they do not say otherwise."""
+    why = rebalancing.possible(spec)
+    wanted = params.get("availabilityZoneRebalancing")
+    if wanted == "ENABLED" and why:
+        raise errors.invalid(why)
+    spec["availabilityZoneRebalancing"] = wanted or ("DISABLED" if why else "ENABLED")
+
+
 def _check_placement(params: Params) -> None:
     wrong = placement.check_constraints(
         params.get("placementConstraints") or [], params.get("placementStrategy") or []
     )
     if wrong:
         raise errors.invalid(wrong)
-
-
-def _configuration(given: Params | None, before: Params, daemon: bool) -> Params:
-    """The deployment configuration with its defaults."""
-    wanted = {key: value for key, value in (given or {}).items() if value is not None}
-    defaults: Params = {
-        "deploymentCircuitBreaker": {"enable": False, "rollback": False},
-        "maximumPercent": 100 if daemon else 200,
-        "minimumHealthyPercent": 0 if daemon else 100,
-        "strategy": "ROLLING",
-        "bakeTimeInMinutes": 0,
-    }
-    made = defaults | before | wanted
-    low, high = made["minimumHealthyPercent"], made["maximumPercent"]
-    if low < 0 or high < 0:
-        raise errors.invalid("minimumHealthyPercent and maximumPercent must not be negative.")
-    if low > 100:
-        raise errors.invalid("minimumHealthyPercent must be 100 or less.")
-    if not daemon and high < 100:
-        raise errors.invalid("maximumPercent must be 100 or more.")
-    if daemon and high != 100:
-        raise errors.invalid("The daemon scheduling strategy supports a maximumPercent of 100 only.")
-    return made

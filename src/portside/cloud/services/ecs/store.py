@@ -174,6 +174,7 @@ def forget_tasks(tx: Transaction, before: float) -> None:
 def forget_service(tx: Transaction, service: str) -> None:
     """The past of a service that was deleted, when one of the same name is made."""
     tx.execute("DELETE FROM ecs_deployment WHERE service = ?", (service,))
+    tx.execute("DELETE FROM ecs_shift WHERE service = ?", (service,))
     tx.execute("DELETE FROM ecs_event WHERE service = ?", (service,))
     tx.execute("DELETE FROM ecs_tag WHERE arn = ?", (service,))
 

@@ -302,6 +302,7 @@ class TaskLoop:
             store.forget_tasks(tx, self._clock.now() - SHOWN_SECONDS)
         for service in store.services_of(self._database, task.region, task.cluster):
             self._wakes.service(service.arn)
+        self._wakes.providers(task.region)
 
     def _note_network(self, arn: str, network: Params) -> None:
         self._change(arn, lambda tx, fresh: replace(fresh, network=network))

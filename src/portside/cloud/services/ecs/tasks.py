@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.ecs import (
     blueprints,
     capacity,
     definitions,
     errors,
+    fargate,
+    launching,
     names,
     networks,
     offered,
@@ -26,9 +29,12 @@ from portside.cloud.services.ecs import (
     tasks_made,
     views,
 )
+from portside.cloud.services.ecs.board import Board
 from portside.cloud.services.ecs.clusters import active_cluster
+from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.placement import NoRoom
+from portside.cloud.services.ecs.placer import Launch, Placer
 from portside.cloud.services.ecs.records import Definition, StopCode, Task, TaskStatus
 from portside.cloud.services.ecs.task_loop import SHOWN_SECONDS, halted
 from portside.cloud.services.ecs.wakes import Wakes
@@ -39,14 +45,16 @@ STOPPED_BY_USER = "Task stopped by user"
 
 
 class TaskApi:
-    def __init__(self, database: Database, ids: Ids, clock: Clock, wakes: Wakes) -> None:
+    def __init__(self, database: Database, ids: Ids, clock: Clock, wakes: Wakes, calls: Calls, room: Room) -> None:
+        self._calls = calls
+        self._room = room
         self._database = database
         self._ids = ids
         self._clock = clock
         self._wakes = wakes
 
     @operation("RunTask")
-    def run_task(self, caller: Caller, params: Params) -> Params:
+    async def run_task(self, caller: Caller, params: Params) -> Params:
         offered.check_call(params)
         count = params.get("count", 1)
         if not 1 <= count <= MOST_TASKS:
@@ -57,6 +65,9 @@ class TaskApi:
         if wrong:
             raise errors.invalid(wrong)
         token = _token(params)
+        await launching.know_subnets(self._database, self._calls, caller, params)
+        if params.get("networkConfiguration"):
+            await self._room.refresh()
         with self._database.write() as tx:
             cluster = active_cluster(tx, caller, params.get("cluster"))
             repeated = self._repeated(tx, caller, cluster.name, token)
@@ -65,19 +76,29 @@ class TaskApi:
             definition = definitions.usable(tx, caller, params["taskDefinition"])
             offered.check_definition(definition.spec)
             networks.check(params, definition.spec)
+            launch = launching.resolve(cluster, params, definition.spec)
+            on_fargate = fargate.uses_fargate(launch)
             overrides = _overrides(params, definition)
-            if not store.instances_of(tx, caller.region, cluster.name):
+            nowhere = not store.instances_of(tx, caller.region, cluster.name)
+            if nowhere and not launch.get("capacityProviderStrategy") and not on_fargate:
                 raise errors.invalid("No Container Instances were found in your cluster.")
             group = params.get("group") or f"family:{definition.family}"
             plan = blueprints.read(definition.spec, overrides)
             demand = tasks_made.demand(definition, plan, group, params, placement.DEFAULT_TASK_STRATEGY)
-            pool = capacity.candidates(tx, self._ids, caller.region, cluster.name)
+            placer = Placer(tx, self._ids, caller.region, cluster.name, self._room)
+            counts: Counter[str] = Counter()
+            kept = {key: params[key] for key in ("placementConstraints", "placementStrategy") if params.get(key)}
+            if overrides:
+                kept["overrides"] = overrides
             made: list[Task] = []
             failures: list[Params] = []
             for _ in range(count):
-                choice = placement.choose(demand, pool)
+                choice = placer.place(demand, Launch.of(launch), counts)
                 if isinstance(choice, NoRoom):
-                    failures += [{"arn": arn, "reason": str(why)} for arn, why in choice.obstacles]
+                    detail = {"detail": choice.said} if choice.said else {}
+                    failures += [
+                        {"arn": arn or None, "reason": str(why)} | detail for arn, why in choice.obstacles
+                    ]
                     if not choice.obstacles:
                         raise errors.invalid("No Container Instances were found in your cluster.")
                     break
@@ -86,21 +107,76 @@ class TaskApi:
                     self._ids,
                     definition=definition,
                     cluster=cluster.name,
-                    instance=choice.arn,
+                    spot=choice,
                     group=group,
                     now=self._clock.now(),
                     started_by=params.get("startedBy") or "",
                     token=token,
                     network=networks.asked(params),
+                    spec=kept,
+                    tags=self._tags(tx, definition, params),
+                )
+                made.append(task)
+                arn = task.arn
+                tx.after_commit(lambda arn=arn: self._wakes.task(arn))  # type: ignore[misc]
+            tx.after_commit(lambda: self._wakes.providers(caller.region))
+            shown = [views.task(tx, each, ("TAGS",)) for each in made]
+        return {"tasks": shown, "failures": failures}
+
+    @operation("StartTask")
+    async def start_task(self, caller: Caller, params: Params) -> Params:
+        """Tasks on the very instances that are named: no strategy, but nothing that does not fit either."""
+        offered.check_call(params)
+        asked = params["containerInstances"]
+        if not 1 <= len(asked) <= MOST_TASKS:
+            raise errors.invalid(f"1 to {MOST_TASKS} container instances can be named.")
+        await launching.know_subnets(self._database, self._calls, caller, params)
+        with self._database.write() as tx:
+            cluster = active_cluster(tx, caller, params.get("cluster"))
+            definition = definitions.usable(tx, caller, params["taskDefinition"])
+            offered.check_definition(definition.spec)
+            networks.check(params, definition.spec)
+            overrides = _overrides(params, definition)
+            group = params.get("group") or f"family:{definition.family}"
+            plan = blueprints.read(definition.spec, overrides)
+            demand = tasks_made.demand(definition, plan, group, {}, placement.DEFAULT_TASK_STRATEGY)
+            board = Board(capacity.candidates(tx, self._ids, caller.region, cluster.name))
+            made: list[Task] = []
+            failures: list[Params] = []
+            for reference in asked:
+                instance = names.instance_arn(caller, cluster.name, reference)
+                reason = self._unfit(board, instance, demand)
+                if reason:
+                    failures.append({"arn": instance, "reason": reason})
+                    continue
+                board.take(instance, demand)
+                task = tasks_made.make(
+                    tx,
+                    self._ids,
+                    definition=definition,
+                    cluster=cluster.name,
+                    instance=instance,
+                    group=group,
+                    now=self._clock.now(),
+                    started_by=params.get("startedBy") or "",
+                    network=networks.asked(params),
                     spec={"overrides": overrides} if overrides else {},
                     tags=self._tags(tx, definition, params),
                 )
                 made.append(task)
-                pool = [placement.taken(each, demand) if each.arn == choice.arn else each for each in pool]
                 arn = task.arn
                 tx.after_commit(lambda arn=arn: self._wakes.task(arn))  # type: ignore[misc]
             shown = [views.task(tx, each, ("TAGS",)) for each in made]
         return {"tasks": shown, "failures": failures}
+
+    def _unfit(self, board: Board, instance: str, demand: placement.Demand) -> str:
+        """Why the task cannot be started there, empty if it can."""
+        found = board.instances.get(instance)
+        if found is None:
+            return "MISSING"
+        if not found.accepting:
+            return "INACTIVE"
+        return str(placement.obstacle(demand, found) or "")
 
     def _repeated(self, reader: store.Reader, caller: Caller, cluster: str, token: str) -> list[Task]:
         """The tasks that the same call has made before; ConflictException if it was another one."""
@@ -187,7 +263,7 @@ class TaskApi:
             and instance in (None, task.instance)
             and family in (None, names.family_and_revision(task.definition)[0])
             and started_by in (None, task.started_by)
-            and params.get("launchType") in (None, "EC2")
+            and params.get("launchType") in (None, task.launch_type)
         ]
         shown, next_token = page(found, params)
         return {"taskArns": shown, "nextToken": next_token}

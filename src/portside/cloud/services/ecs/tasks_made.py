@@ -13,6 +13,7 @@ from portside.cloud.services.ecs import blueprints, lifecycle, store
 from portside.cloud.services.ecs.blueprints import TaskBlueprint
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.placement import Demand
+from portside.cloud.services.ecs.placer import Spot
 from portside.cloud.services.ecs.records import (
     Container,
     ContainerStatus,
@@ -20,6 +21,8 @@ from portside.cloud.services.ecs.records import (
     Task,
     TaskStatus,
 )
+
+_ARCHITECTURES = {"X86_64": "x86_64", "ARM64": "arm64"}
 
 
 def demand(
@@ -34,6 +37,15 @@ def demand(
         group=group,
         constraints=tuple(constraints),
         strategy=tuple(placement.get("placementStrategy") or default),
+        architecture=_ARCHITECTURES.get(
+            str((definition.spec.get("runtimePlatform") or {}).get("cpuArchitecture")), ""
+        ),
+        gpus=sum(
+            int(each.get("value") or 0)
+            for container in definition.spec["containerDefinitions"]
+            for each in container.get("resourceRequirements") or []
+            if each.get("type") == "GPU"
+        ),
     )
 
 
@@ -43,7 +55,7 @@ def make(
     *,
     definition: Definition,
     cluster: str,
-    instance: str,
+    instance: str = "",
     group: str,
     now: float,
     service: str = "",
@@ -54,8 +66,11 @@ def make(
     network: Params | None = None,
     spec: Params | None = None,
     tags: list[Params] | None = None,
+    spot: Spot | None = None,
 ) -> Task:
-    """Write a task with its containers: in PENDING, or in PROVISIONING if it gets a network of its own first."""
+    """Write a task with its containers: in PENDING, or in PROVISIONING if it gets a network of its own first or
+    waits for an instance. `spot` is where it was placed."""
+    where = spot or Spot(instance)
     wanted = spec or {}
     plan = blueprints.read(definition.spec, wanted.get("overrides"))
     task_id = ids.hex(32)
@@ -63,9 +78,9 @@ def make(
         arn=sibling(definition.arn, "task", f"{cluster}/{task_id}"),
         region=definition.region,
         cluster=cluster,
-        instance=instance,
+        instance=where.arn,
         definition=definition.arn,
-        status=TaskStatus.PROVISIONING if lifecycle.needs(plan) else TaskStatus.PENDING,
+        status=TaskStatus.PROVISIONING if lifecycle.needs(plan) else where.status,
         desired=TaskStatus.RUNNING,
         group_name=group,
         created_at=now,
@@ -75,9 +90,12 @@ def make(
         token=token,
         cpu=plan.cpu,
         memory=plan.memory,
-        ports=plan.host_ports,
+        launch_type=where.launch_type,
+        provider=where.provider,
+        zone=where.zone,
+        ports=plan.host_ports if where.launch_type == "EC2" else [],
         balancers=balancers or [],
-        network=network or {},
+        network=(network or {}) | where.network,
         spec=wanted | {key: definition.spec[key] for key in ("cpu", "memory") if definition.spec.get(key)},
     )
     store.tasks.save(tx, task)

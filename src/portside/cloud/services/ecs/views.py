@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import capacity, store
+from portside.cloud.services.ecs import capacity, fargate, store
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -24,7 +24,6 @@ from portside.cloud.services.ecs.records import (
 )
 
 PENDING = (TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING)
-AGENT_VERSION = "1.86.0"
 INSTANCE_RESERVED = list(capacity.RESERVED_PORTS)
 
 
@@ -51,8 +50,8 @@ def cluster(reader: store.Reader, each: Cluster, include: Collection[str] = ()) 
         "statistics": [],
         "tags": store.tags_of(reader, each.arn) if "TAGS" in include else [],
         "settings": each.spec.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
-        "capacityProviders": [],
-        "defaultCapacityProviderStrategy": [],
+        "capacityProviders": each.spec.get("capacityProviders") or [],
+        "defaultCapacityProviderStrategy": each.spec.get("defaultCapacityProviderStrategy") or [],
     }
     if "CONFIGURATIONS" in include and each.spec.get("configuration"):
         shown["configuration"] = each.spec["configuration"]
@@ -101,7 +100,7 @@ def instance(reader: store.Reader, each: Instance, include: Collection[str] = ()
         "containerInstanceArn": each.arn,
         "ec2InstanceId": each.ec2_id,
         "version": each.version,
-        "versionInfo": {"agentVersion": AGENT_VERSION},
+        "versionInfo": {"agentVersion": capacity.AGENT_VERSION},
         "registeredResources": _resources(each.cpu, each.memory, {"tcp": INSTANCE_RESERVED, "udp": []}),
         "remainingResources": _resources(cpu, memory, ports),
         "status": each.status,
@@ -142,10 +141,10 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
         "desiredCount": each.desired,
         "runningCount": running(tasks),
         "pendingCount": pending(tasks),
-        "launchType": "EC2",
+        **_launch(spec),
         "taskDefinition": each.definition,
         "deploymentConfiguration": spec.get("deploymentConfiguration"),
-        "deployments": [_deployment(d, tasks) for d in store.current_deployments(reader, each.arn)],
+        "deployments": [_deployment(spec, d, tasks) for d in store.current_deployments(reader, each.arn)],
         "roleArn": spec.get("role") or sibling_role(each.arn),
         "events": [
             {"id": event.id, "createdAt": event.at, "message": event.message}
@@ -175,7 +174,23 @@ def sibling_role(arn: str) -> str:
     return f"arn:aws:iam::{account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
 
 
-def _deployment(each: Deployment, tasks: list[Task]) -> Params:
+def _launch(spec: Params, *, resolved: bool = False) -> Params:
+    """How the tasks of a service or a deployment are launched; `resolved`: with LATEST as what it stands for."""
+    strategy = spec.get("capacityProviderStrategy")
+    shown: Params = (
+        {"capacityProviderStrategy": strategy} if strategy else {"launchType": spec.get("launchType") or "EC2"}
+    )
+    if spec.get("networkConfiguration"):
+        shown["networkConfiguration"] = spec["networkConfiguration"]
+    if fargate.uses_fargate(spec):
+        shown |= {
+            "platformVersion": fargate.PLATFORM_VERSION if resolved else spec.get("platformVersion") or "LATEST",
+            "platformFamily": fargate.PLATFORM_FAMILY,
+        }
+    return shown
+
+
+def _deployment(service: Params, each: Deployment, tasks: list[Task]) -> Params:
     own = [task for task in tasks if task.deployment == each.id]
     return {
         "id": each.id,
@@ -187,7 +202,7 @@ def _deployment(each: Deployment, tasks: list[Task]) -> Params:
         "failedTasks": each.failed,
         "createdAt": each.created_at,
         "updatedAt": each.updated_at,
-        "launchType": "EC2",
+        **_launch(service | each.spec, resolved=True),
         "rolloutState": each.rollout,
         "rolloutStateReason": each.reason,
     }
@@ -203,7 +218,8 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
         "clusterArn": sibling(each.arn, "cluster", each.cluster),
         "connectivity": "CONNECTED",
         "connectivityAt": each.pull_started_at,
-        "containerInstanceArn": each.instance,
+        "containerInstanceArn": each.instance or None,
+        "capacityProviderName": each.provider or None,
         "containers": [container(one, each) for one in containers],
         "cpu": str(each.cpu),
         "memory": str(each.memory),
@@ -214,7 +230,7 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
         "group": each.group_name,
         "healthStatus": each.health,
         "lastStatus": each.status,
-        "launchType": "EC2",
+        "launchType": each.launch_type,
         "overrides": {"containerOverrides": [], "inferenceAcceleratorOverrides": []}
         | (each.spec.get("overrides") or {}),
         "pullStartedAt": each.pull_started_at,
@@ -230,6 +246,11 @@ def task(reader: store.Reader, each: Task, include: Collection[str] = ()) -> Par
         "taskDefinitionArn": each.definition,
         "version": each.version,
     }
+    if each.launch_type == "FARGATE":
+        shown |= {
+            "platformVersion": fargate.PLATFORM_VERSION,
+            "platformFamily": fargate.PLATFORM_FAMILY,
+        }
     return shown
 
 

@@ -21,4 +21,5 @@ class Wakes:
     container_logs: Callable[[str], None] = _nobody
     capacity: Callable[[str], None] = _nobody
     engine: Callable[[str], None] = _nobody
+    providers: Callable[[str], None] = _nobody
     metrics: Callable[[str], None] = _nobody

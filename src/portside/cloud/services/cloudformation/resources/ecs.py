@@ -18,7 +18,8 @@ BREAKER = "Error occurred during operation 'ECS Deployment Circuit Breaker was t
 STABLE_WITHIN = 3 * 3600.0
 
 
-async def _retag(work: Work, arn: str) -> None:
+async def retag(work: Work, arn: str) -> None:
+    """Give what has that ARN the tags that it should have, and no others."""
     wanted = work.all_tags()
     present = await work.call("ecs", "ListTagsForResource", {"resourceArn": arn})
     before = {each["key"]: each.get("value", "") for each in present.get("tags", [])}
@@ -69,7 +70,7 @@ class Cluster(Handler):
             params = {"capacityProviders": [], "defaultCapacityProviderStrategy": []}
             params |= request("ecs", "PutClusterCapacityProviders", given)
             await work.call("ecs", "PutClusterCapacityProviders", params | {"cluster": work.physical_id})
-        await _retag(work, (await self.read(work))["Arn"])
+        await retag(work, (await self.read(work))["Arn"])
         return {}
 
     async def settled(self, work: Work) -> bool:
@@ -77,10 +78,20 @@ class Cluster(Handler):
         return bool(found is not None and found.get("status") == "ACTIVE")
 
     async def delete(self, work: Work) -> None:
-        await work.call("ecs", "DeleteCluster", {"cluster": work.physical_id})
+        try:
+            await work.call("ecs", "DeleteCluster", {"cluster": work.physical_id})
+        except AwsError as error:
+            found = await self._describe(work, work.physical_id)
+            # Instances of a capacity provider go by themselves, once the last task has.
+            emptied = found is not None and found.get("capacityProviders")
+            if error.code != "ClusterContainsContainerInstancesException" or not emptied:
+                raise
 
     async def gone(self, work: Work) -> bool:
         found = await self._describe(work, work.physical_id)
+        if found is not None and found.get("status") == "ACTIVE":
+            await self.delete(work)
+            found = await self._describe(work, work.physical_id)
         return found is None or found.get("status") == "INACTIVE"
 
 
@@ -125,7 +136,7 @@ class TaskDefinition(Handler):
         return {"TaskDefinitionArn": work.physical_id}
 
     async def update(self, work: Work) -> Params:
-        await _retag(work, work.physical_id)
+        await retag(work, work.physical_id)
         return {}
 
     async def delete(self, work: Work) -> None:
@@ -198,6 +209,7 @@ class Service(Handler):
             ("ServiceRegistries", "serviceRegistries"),
             ("PlacementConstraints", "placementConstraints"),
             ("PlacementStrategies", "placementStrategy"),
+            ("CapacityProviderStrategy", "capacityProviderStrategy"),
         ):
             if name in work.old and name not in work.properties:
                 params[member] = []
@@ -205,7 +217,7 @@ class Service(Handler):
                 params.pop(member, None)
         params |= {"service": work.physical_id}
         made = (await work.call("ecs", "UpdateService", params))["service"]
-        await _retag(work, work.physical_id)
+        await retag(work, work.physical_id)
         return {"deployment": _primary_id(made)}
 
     async def settled(self, work: Work) -> bool:

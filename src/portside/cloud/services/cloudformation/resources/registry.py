@@ -14,6 +14,7 @@ from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
     applicationautoscaling,
     autoscaling,
+    capacity,
     cloudwatch,
     codebuild,
     delivery,
@@ -36,6 +37,8 @@ _TYPES: tuple[type[Handler], ...] = (
     ecs.Cluster,
     ecs.TaskDefinition,
     ecs.Service,
+    capacity.CapacityProvider,
+    capacity.Associations,
     elbv2.LoadBalancer,
     elbv2.TargetGroup,
     elbv2.Listener,

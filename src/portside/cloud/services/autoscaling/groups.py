@@ -1,0 +1,246 @@
+"""Auto Scaling groups that grow smaller: the operations that may take an instance away.
+
+The ancillary services keep the groups and launch their instances, but know neither termination policies nor what
+has to happen before an instance goes. So that is kept here: a call writes down what the group is to have, and
+`groups_loop.py` brings it about. What is shown is the ancillary's answer with that laid over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from portside.cloud.kernel.clock import Clock, Pace
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.log import Log
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.autoscaling import group_records, records
+from portside.cloud.services.autoscaling.group_records import Key, Leaving
+from portside.cloud.services.autoscaling.groups_loop import GroupsLoop, hooks_of, in_service, shown
+from portside.cloud.services.calls import Caller, Calls, Params, operation
+
+LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
+
+
+class GroupApi:
+    """`ancillary` is asked for everything that is not kept here."""
+
+    def __init__(self, *, database: Database, clock: Clock, pace: Pace, ancillary: Calls, log: Log) -> None:
+        database.migrate("autoscaling-groups", group_records.MIGRATIONS)
+        self._database = database
+        self._clock = clock
+        self._pace = pace
+        self._ask = ancillary
+        self.groups = GroupsLoop(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
+
+    # What is shown
+
+    @operation("DescribeAutoScalingGroups")
+    async def describe_auto_scaling_groups(self, caller: Caller, params: Params) -> Params:
+        answer = await self._ask("autoscaling", "DescribeAutoScalingGroups", params, caller)
+        found = [shown(self._database, caller.region, each) for each in answer.get("AutoScalingGroups") or []]
+        return answer | {"AutoScalingGroups": found}
+
+    @operation("DescribeAutoScalingInstances")
+    async def describe_auto_scaling_instances(self, caller: Caller, params: Params) -> Params:
+        answer = await self._ask("autoscaling", "DescribeAutoScalingInstances", params, caller)
+        found = []
+        for each in answer.get("AutoScalingInstances") or []:
+            key = Key(caller.region, each["AutoScalingGroupName"])
+            leaving = {one.instance for one in group_records.leaving(self._database, key)}
+            state = {"LifecycleState": "Terminating:Wait"} if each["InstanceId"] in leaving else {}
+            found.append(each | state)
+        return answer | {"AutoScalingInstances": found}
+
+    # The capacity
+
+    @operation("SetDesiredCapacity")
+    async def set_desired_capacity(self, caller: Caller, params: Params) -> Params:
+        group = await self._group(caller, params["AutoScalingGroupName"])
+        wanted, least, most = params["DesiredCapacity"], group["MinSize"], group["MaxSize"]
+        if wanted > most:
+            raise _invalid(
+                f"New SetDesiredCapacity value {wanted} is above max value {most} for the AutoScalingGroup."
+            )
+        if wanted < least:
+            raise _invalid(
+                f"New SetDesiredCapacity value {wanted} is below min value {least} for the AutoScalingGroup."
+            )
+        name = group["AutoScalingGroupName"]
+        state = records.group(self._database, caller.region, name)
+        if params.get("HonorCooldown") and self._clock.now() < state.cool_until:
+            raise AwsError(
+                "ScalingActivityInProgress", f"Scaling activity is in progress or cooling down for {name}."
+            )
+        await self._set(caller, group, wanted)
+        return {}
+
+    @operation("UpdateAutoScalingGroup")
+    async def update_auto_scaling_group(self, caller: Caller, params: Params) -> Params:
+        group = await self._group(caller, params["AutoScalingGroupName"])
+        least = params["MinSize"] if params.get("MinSize") is not None else group["MinSize"]
+        most = params["MaxSize"] if params.get("MaxSize") is not None else group["MaxSize"]
+        if least > most:
+            raise _invalid(f"Min bound, {least}, must be less than or equal to max bound, {most}")
+        wanted = params.get("DesiredCapacity")
+        if wanted is None:
+            wanted = max(least, min(most, shown(self._database, caller.region, group)["DesiredCapacity"]))
+        elif not least <= wanted <= most:
+            raise _invalid(
+                f"Desired capacity:{wanted} must be between the specified min size:{least} and max size:{most}"
+            )
+        # The ancillary's own count stays as it is: it would take away whatever instance comes first.
+        await self._ask(
+            "autoscaling",
+            "UpdateAutoScalingGroup",
+            params | {"DesiredCapacity": group["DesiredCapacity"]},
+            caller,
+        )
+        await self._set(caller, group, wanted)
+        return {}
+
+    async def _set(self, caller: Caller, group: Params, wanted: int) -> None:
+        key = Key(caller.region, group["AutoScalingGroupName"])
+        leaving = group_records.leaving(self._database, key)
+        replaced = sum(1 for each in leaving if not each.decrement)
+        present = len(in_service(group, leaving)) + replaced
+        with self._database.write() as tx:
+            group_records.set_goal(tx, key, wanted if wanted < present else None)
+        if wanted >= present:
+            total = wanted + sum(1 for each in leaving if each.decrement)
+            await self._ask(
+                "autoscaling",
+                "SetDesiredCapacity",
+                {"AutoScalingGroupName": key.name, "DesiredCapacity": total},
+                caller,
+            )
+        else:
+            self.groups.wake(key)
+
+    @operation("TerminateInstanceInAutoScalingGroup")
+    async def terminate_instance(self, caller: Caller, params: Params) -> Params:
+        ec2_id = params["InstanceId"]
+        answer = await self._ask("autoscaling", "DescribeAutoScalingInstances", {"InstanceIds": [ec2_id]}, caller)
+        found = answer.get("AutoScalingInstances") or []
+        if not found:
+            raise _invalid(f"Instance Id not found - No managed instance found for instance ID: {ec2_id}")
+        group = await self._group(caller, found[0]["AutoScalingGroupName"])
+        key = Key(caller.region, group["AutoScalingGroupName"])
+        decrement = bool(params["ShouldDecrementDesiredCapacity"])
+        desired = shown(self._database, caller.region, group)["DesiredCapacity"]
+        if decrement and desired - 1 < group["MinSize"]:
+            raise _invalid(
+                f"Currently, desiredSize equals minSize ({group['MinSize']}). Terminating instance without "
+                "replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity "
+                "flag to false or lower group's min size."
+            )
+        hooks, seconds = await hooks_of(self._ask, caller, key.name)
+        now = self._clock.now()
+        with self._database.write() as tx:
+            goal = group_records.goal(tx, key)
+            if goal is not None and decrement:
+                group_records.set_goal(tx, key, goal - 1)
+            deadline = now + self._pace.wait(seconds)
+            group_records.save_leaving(tx, Leaving(key.region, ec2_id, key.name, now, deadline, decrement, hooks))
+        self.groups.wake(key)
+        return {
+            "Activity": {
+                "ActivityId": f"{ec2_id}-termination",
+                "AutoScalingGroupName": key.name,
+                "Description": f"Terminating EC2 instance: {ec2_id}",
+                "Cause": f"instance {ec2_id} was taken out of service in response to a user request.",
+                "StartTime": now,
+                "StatusCode": "InProgress",
+                "Progress": 0,
+            }
+        }
+
+    @operation("DeleteAutoScalingGroup")
+    async def delete_auto_scaling_group(self, caller: Caller, params: Params) -> Params:
+        group = await self._group(caller, params["AutoScalingGroupName"])
+        name = group["AutoScalingGroupName"]
+        instances = group.get("Instances") or []
+        if instances and not params.get("ForceDelete"):
+            raise AwsError(
+                "ResourceInUse",
+                "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance "
+                "request(s) still in the group.",
+            )
+        protected = [each["InstanceId"] for each in instances if each.get("ProtectedFromScaleIn")]
+        if protected:
+            # Protection is against scaling in; the end of the group takes all of its instances with it.
+            await self._ask(
+                "autoscaling",
+                "SetInstanceProtection",
+                {"AutoScalingGroupName": name, "InstanceIds": protected, "ProtectedFromScaleIn": False},
+                caller,
+            )
+        await self._ask("autoscaling", "DeleteAutoScalingGroup", params, caller)
+        with self._database.write() as tx:
+            group_records.forget_group(tx, Key(caller.region, name))
+        return {}
+
+    @operation("SetInstanceProtection")
+    async def set_instance_protection(self, caller: Caller, params: Params) -> Params:
+        group = await self._group(caller, params["AutoScalingGroupName"])
+        known = {each["InstanceId"] for each in group.get("Instances") or []}
+        for each in params["InstanceIds"]:
+            if each not in known:
+                raise _invalid(
+                    f"The instance {each} is not part of Auto Scaling group {params['AutoScalingGroupName']}."
+                )
+        answer = await self._ask("autoscaling", "SetInstanceProtection", params, caller)
+        key = Key(caller.region, params["AutoScalingGroupName"])
+        if group_records.goal(self._database, key) is not None:
+            self.groups.wake(key)
+        return answer
+
+    # Lifecycle hooks
+
+    @operation("PutLifecycleHook")
+    async def put_lifecycle_hook(self, caller: Caller, params: Params) -> Params:
+        if params.get("LifecycleTransition") == LAUNCHING:
+            raise _invalid("The local cloud does not offer lifecycle hooks for launching instances.")
+        await self._group(caller, params["AutoScalingGroupName"])
+        return await self._ask("autoscaling", "PutLifecycleHook", params, caller)
+
+    @operation("CompleteLifecycleAction")
+    async def complete_lifecycle_action(self, caller: Caller, params: Params) -> Params:
+        found = self._leaving(caller, params)
+        hook = params["LifecycleHookName"]
+        # ABANDON ends the other hooks as well; either way the instance goes.
+        abandon = params["LifecycleActionResult"] == "ABANDON"
+        rest = [] if abandon else [each for each in found.hooks.split("\n") if each and each != hook]
+        with self._database.write() as tx:
+            group_records.save_leaving(tx, replace(found, hooks="\n".join(rest)))
+        self.groups.wake(Key(found.region, found.name))
+        return {}
+
+    @operation("RecordLifecycleActionHeartbeat")
+    async def record_lifecycle_action_heartbeat(self, caller: Caller, params: Params) -> Params:
+        found = self._leaving(caller, params)
+        _, seconds = await hooks_of(self._ask, caller, found.name)
+        deadline = self._clock.now() + self._pace.wait(seconds)
+        with self._database.write() as tx:
+            group_records.save_leaving(tx, replace(found, deadline=max(found.deadline, deadline)))
+        return {}
+
+    def _leaving(self, caller: Caller, params: Params) -> Leaving:
+        key = Key(caller.region, params["AutoScalingGroupName"])
+        for each in group_records.leaving(self._database, key):
+            if each.instance == params.get("InstanceId") and params["LifecycleHookName"] in each.hooks.split("\n"):
+                return each
+        raise _invalid(f"No active Lifecycle Action found with instance ID {params.get('InstanceId')}")
+
+    async def _group(self, caller: Caller, name: str) -> Params:
+        """The group as the ancillary services have it."""
+        answer = await self._ask(
+            "autoscaling", "DescribeAutoScalingGroups", {"AutoScalingGroupNames": [name]}, caller
+        )
+        found: list[Params] = answer.get("AutoScalingGroups") or []
+        if not found:
+            raise _invalid(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+        return found[0]
+
+
+def _invalid(message: str) -> AwsError:
+    return AwsError("ValidationError", message)
