@@ -13,12 +13,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from botocore.model import OperationModel, Shape
 
 REFERENCE = Path(__file__).parent / "reference"
 SERVICES = (
+    "application-autoscaling",
     "autoscaling",
     "cloudformation",
     "cloudwatch",
@@ -72,7 +73,7 @@ def supported() -> str:
 
 
 def _modules(service: str) -> Iterator[Any]:
-    package = importlib.import_module(f"portside.cloud.services.{service}")
+    package = importlib.import_module(f"portside.cloud.services.{service.replace('-', '')}")
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         yield importlib.import_module(found.name)
 
@@ -112,11 +113,12 @@ def _types() -> list[str]:
         "| type | replaced when one of these changes | made through |",
         "|---|---|---|",
     ]
+    own = {name.replace("-", "") for name in SERVICES}
     for kind, handler in sorted(HANDLERS.items()):
         found = schema.load(kind)
         fixed = sorted({path[0] for path in found.create_only})
         module = type(handler).__module__.rsplit(".", 1)[-1]
-        through = f"this cloud's own {module}" if module in SERVICES else "the ancillary endpoint"
+        through = f"this cloud's own {module}" if module in own else "the ancillary endpoint"
         out.append(f"| {kind} | {', '.join(fixed) or 'never'} | {through} |")
     return out
 
@@ -150,7 +152,9 @@ def settings() -> str:
 
 def _table(model: Any, prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kind = next(
+            (each for each in get_args(field.annotation) if hasattr(each, "model_fields")), field.annotation
+        )
         if name == "environments" and not prefix:
             yield f"| environments | tables | staging, production | {field.description} |"
             from portside.blueprint.settings import Environment

@@ -47,6 +47,7 @@ def ec2() -> ScriptedCalls:
         {
             ("ec2", "DescribeSubnets"): _subnets,
             ("ec2", "DescribeVpcs"): _vpcs,
+            ("cloudwatch", "PutMetricData"): lambda params: {},
             ("ec2", "DescribeSecurityGroups"): lambda params: {"SecurityGroups": [{"GroupId": "sg-default"}]},
         }
     )
@@ -76,7 +77,8 @@ class ElbCloud:
     def __post_init__(self) -> None:
         self.prober = FakeProber(self.clock)
         self.database = Database(self.directory / "state.db")
-        self.elb = make_elb(self.database, self.clock, self.pace, self.proxy, self.prober)
+        self.calls = ec2()
+        self.elb = make_elb(self.database, self.clock, self.pace, self.proxy, self.prober, calls=self.calls)
 
     async def call(self, operation: str, **params: Any) -> Params:
         result: Any = self.elb.service().operations[operation](CALLER, params)
@@ -125,13 +127,14 @@ def forward(group: str) -> list[Params]:
 
 
 def make_elb(database: Database, clock: Clock, pace: Pace, proxy: Proxy, prober: Prober, **more: Any) -> Elb:
+    calls = more.pop("calls", None) or ec2()
     settings: dict[str, Any] = {"resolve": resolve, "own_address": lambda arn: "127.0.0.1"} | more
     return Elb(
         database=database,
         ids=Ids(),
         clock=clock,
         pace=pace,
-        calls=ec2(),
+        calls=calls,
         proxy=proxy,
         prober=prober,
         log=quiet_log(),

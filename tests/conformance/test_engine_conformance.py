@@ -38,6 +38,7 @@ from portside.testing.engine import FakeEngine, Program
 PROGRAMS = {
     "runs": (Program(("one", "two")), "trap 'exit 0' TERM; echo one; echo two; while sleep 0.1; do :; done"),
     "stubborn": (Program(stop_code=None), "trap '' TERM; while :; do sleep 0.1; done"),
+    "busy": (Program(cores=1.0), "while :; do :; done"),
     "exits": (Program(output=("bye",), seconds=0.0, code=3), "echo bye; exit 3"),
     "broken": (Program(start_error='exec: "nowhere": executable file not found in $PATH'), ""),
 }  # fmt: skip
@@ -123,6 +124,32 @@ async def test_an_exit_is_seen_with_its_code(lab: Lab) -> None:
     # Docker notes the start of a program that ends at once a little late.
     assert state.finished_at > state.started_at - 1
     assert not state.ports
+
+
+async def test_what_a_container_uses_is_counted(lab: Lab) -> None:
+    quiet, busy = await lab.started("runs"), await lab.started("busy", memory=64)
+    await lab.until(busy, Phase.RUNNING)
+    first = await lab.engine.stats(busy)
+    await asyncio.sleep(1.0)
+    second = await lab.engine.stats(busy)
+    assert 0.5 < second.at - first.at < 3
+    assert 0.2 < (second.cpu - first.cpu) / (second.at - first.at) < 1.5
+    assert second.memory > 0
+    assert second.cores >= 1
+    assert second.memory_limit >= 64 * 2**20
+    idle = await lab.engine.stats(quiet)
+    assert idle.cpu < second.cpu
+
+
+async def test_only_a_running_container_uses_something(lab: Lab) -> None:
+    container = await lab.started("exits")
+    await lab.until(container, Phase.EXITED)
+    with pytest.raises(Conflict):
+        await lab.engine.stats(container)
+    with pytest.raises(Conflict):
+        await lab.engine.stats(await lab.engine.create(lab.spec("runs")))
+    with pytest.raises(Missing):
+        await lab.engine.stats("nobody")
 
 
 async def test_stop_asks_first_and_then_kills(lab: Lab) -> None:

@@ -72,3 +72,10 @@ async def test_a_taken_port_is_named_and_the_rest_is_served(proxy: FakeProxy | E
     await proxy.apply(Snapshot((listener(taken), listener(free))))
     assert serves(proxy, taken) and serves(proxy, free)
     assert await proxy.obstacle("127.0.0.1", taken) is None
+
+
+async def test_nothing_has_come_to_pass_before_it_runs(proxy: FakeProxy | EnvoyProxy) -> None:
+    found = await proxy.statistics()
+    assert (found.run, dict(found.clusters), dict(found.sockets)) == ("", {}, {})
+    await proxy.apply(Snapshot((listener(free_port()),)))
+    assert (await proxy.statistics()).run

@@ -102,6 +102,15 @@ def template(settings: Settings) -> Template:
             Export=Export(Sub("${AWS::StackName}-target-group")),
         )
     )
+    if settings.service.scaling is not None and settings.service.scaling.requests is not None:
+        made.add_output(
+            Output(
+                "LoadBalancer",
+                Description="Name under which the load balancer's metrics are kept.",
+                Value=GetAtt(balancer, "LoadBalancerFullName"),
+                Export=Export(Sub("${AWS::StackName}-load-balancer")),
+            )
+        )
     made.add_output(
         Output(
             "URL",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from troposphere import GetAtt, ImportValue, Join, Output, Parameter, Ref, Sub, Template
+from troposphere import GetAtt, ImportValue, Join, Output, Parameter, Ref, Select, Split, Sub, Template
+from troposphere.applicationautoscaling import (
+    PredefinedMetricSpecification,
+    ScalableTarget,
+    ScalingPolicy,
+    TargetTrackingScalingPolicyConfiguration,
+)
 from troposphere.ecs import (
     ContainerDefinition,
     DeploymentCircuitBreaker,
@@ -20,6 +26,7 @@ from troposphere.logs import LogGroup
 from portside.blueprint import roles
 from portside.blueprint.app import App, repository_export
 from portside.blueprint.imports import from_environment
+from portside.blueprint.settings import Scaling
 
 # `latest` says nothing about what runs, and an update to it is no change at all.
 TAG_PATTERN = r"(?!latest$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
@@ -97,7 +104,8 @@ def template(app: App, environment: str) -> Template:
             "Service",
             Cluster=from_environment("cluster-id"),
             TaskDefinition=Ref(definition),
-            DesiredCount=app.count(environment),
+            # With scaling the count is not the template's: an update would put it back.
+            **({} if service.scaling else {"DesiredCount": app.count(environment)}),
             DeploymentConfiguration=DeploymentConfiguration(
                 MinimumHealthyPercent=100,
                 MaximumPercent=200,
@@ -119,6 +127,48 @@ def template(app: App, environment: str) -> Template:
             **({"EnableExecuteCommand": True} if service.exec else {}),
         )
     )
+    if service.scaling is not None:
+        _scale(made, service.scaling)
     made.add_output(Output("LogGroup", Description="Where the output goes.", Value=Ref(logs)))
     made.add_output(Output("ServiceName", Description="Name of the service.", Value=GetAtt("Service", "Name")))
     return made
+
+
+def _scale(made: Template, scaling: Scaling) -> None:
+    """The number of tasks follows what they use, and the requests that they get."""
+    target = made.add_resource(
+        ScalableTarget(
+            "ScalableTarget",
+            ServiceNamespace="ecs",
+            ScalableDimension="ecs:service:DesiredCount",
+            ResourceId=Join("/", ["service", from_environment("cluster-id"), GetAtt("Service", "Name")]),
+            MinCapacity=scaling.min,
+            MaxCapacity=scaling.max,
+        )
+    )
+    if scaling.cpu is not None:
+        metric = PredefinedMetricSpecification(PredefinedMetricType="ECSServiceAverageCPUUtilization")
+        _track(made, "ScaleByCpu", target, scaling.cpu, metric)
+    if scaling.requests is not None:
+        group = Select(5, Split(":", from_environment("alb-target-group")))
+        metric = PredefinedMetricSpecification(
+            PredefinedMetricType="ALBRequestCountPerTarget",
+            ResourceLabel=Join("/", [from_environment("alb-load-balancer"), group]),
+        )
+        _track(made, "ScaleByRequests", target, scaling.requests, metric)
+
+
+def _track(
+    made: Template, name: str, target: ScalableTarget, value: int, metric: PredefinedMetricSpecification
+) -> None:
+    made.add_resource(
+        ScalingPolicy(
+            name,
+            PolicyName=name,
+            PolicyType="TargetTrackingScaling",
+            ScalingTargetId=Ref(target),
+            TargetTrackingScalingPolicyConfiguration=TargetTrackingScalingPolicyConfiguration(
+                TargetValue=value, PredefinedMetricSpecification=metric
+            ),
+        )
+    )

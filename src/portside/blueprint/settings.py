@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 FILE_NAME = "portside.toml"
 
@@ -71,6 +71,25 @@ class HealthCheck(_Table):
     )
 
 
+class Scaling(_Table):
+    """How many copies run under which load."""
+
+    min: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Fewest copies.")
+    max: Annotated[int, Field(ge=1, le=1000)] = Field(default=4, description="Most copies.")
+    cpu: Annotated[int, Field(ge=1, le=400)] | None = Field(
+        default=60, description="Per cent of the reserved CPU that copies should use on average."
+    )
+    requests: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Requests a minute that each copy should get."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Scaling:
+        if self.min > self.max:
+            raise ValueError("should have a min that is not above its max")
+        return self
+
+
 class Service(_Table):
     """How the app runs."""
 
@@ -87,6 +106,9 @@ class Service(_Table):
     )
     log_retention: int = Field(default=30, description="Days for which CloudWatch keeps the output.")
     health_check: HealthCheck = Field(default_factory=lambda: HealthCheck(), description="See below.")
+    scaling: Scaling | None = Field(
+        default=None, description="How copies follow the load. Without this table there are always `count`."
+    )
 
 
 class Cluster(_Table):
@@ -226,7 +248,7 @@ def _keys_at(location: list[str]) -> list[str]:
         if field is None:
             model = Environment  # below [environments.NAME]
             continue
-        inner = Pipeline if part == "pipeline" else field.annotation
+        inner = {"pipeline": Pipeline, "scaling": Scaling}.get(part, field.annotation)
         model = inner if hasattr(inner, "model_fields") else Environment
     return sorted(model.model_fields)
 

@@ -43,12 +43,14 @@ from portside.cloud.settings import CloudSettings, Home
 if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
     from portside.cloud.machine.resolver import Address
+    from portside.cloud.services.applicationautoscaling.service import ApplicationAutoScaling
     from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.agent_pages import AgentPages
     from portside.cloud.services.ecs.orchestrator import Ecs
     from portside.cloud.services.elbv2.service import Elb
     from portside.cloud.services.repositories.service import Bindings
+    from portside.cloud.services.scaling.triggers import Trigger
     from portside.cloud.surroundings import Surroundings
 
 MIGRATIONS = (
@@ -84,6 +86,7 @@ class Cloud:
             "cloudformation": self._make_cloudformation,
             "cloudwatch": self._make_cloudwatch,
             "autoscaling": self._make_autoscaling,
+            "application-autoscaling": self._make_application_autoscaling,
             "codepipeline": self._make_codepipeline,
             "codeconnections": self._make_codeconnections,
             "codestar-connections": self._make_codestar_connections,
@@ -125,6 +128,7 @@ class Cloud:
         self._elb: Elb | None = None
         self._ecs: Ecs | None = None
         self._codebuild: CodeBuild | None = None
+        self._scaling: ApplicationAutoScaling | None = None
         self._surroundings: Surroundings | None = None
         self._surrounding = asyncio.Lock()
         self._pages_of_tasks: AgentPages | None = None
@@ -384,14 +388,37 @@ class Cloud:
             calls=self.dispatcher,
             log=self.log,
             account=self.settings.account,
+            policies=self,
         )
         await self._parts.enter_async_context(api)
         return api.service()
 
+    async def execute(self, trigger: Trigger) -> None:
+        """An alarm calls for a scaling policy of a service (`ServicePolicies`)."""
+        await self.dispatcher.service("application-autoscaling")
+        assert self._scaling is not None
+        await self._scaling.execution.execute(trigger)
+
+    async def _make_application_autoscaling(self) -> Service:
+        await self._load("application-autoscaling", "applicationautoscaling.service")
+        from portside.cloud.services.applicationautoscaling.service import ApplicationAutoScaling
+
+        self._scaling = ApplicationAutoScaling(
+            pace=self.pace, calls=self.dispatcher, account=self.settings.account, **self._shared
+        )
+        await self._parts.enter_async_context(self._scaling)
+        return self._scaling.service()
+
     async def _make_autoscaling(self) -> Service:
         await self._load("autoscaling", "autoscaling.api")
         from portside.cloud.services.autoscaling.api import AutoScalingApi
+        from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 
+        tracking = TrackingPolicies(
+            pace=self.pace, calls=self.dispatcher, ancillary=self.ancillary, **self._shared
+        )
+        await self._parts.enter_async_context(tracking.loop)
+        tracking.resume()
         api = AutoScalingApi(
             database=self.database,
             clock=self.clock,
@@ -399,6 +426,7 @@ class Cloud:
             calls=self.dispatcher,
             log=self.log,
             ancillary=self.ancillary,
+            tracking=tracking,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)

@@ -20,6 +20,7 @@ from portside.cloud.machine.engine import (
     ContainerEvent,
     ContainerSpec,
     ContainerState,
+    ContainerStats,
     EngineInfo,
     Health,
     LogLine,
@@ -39,7 +40,8 @@ class Program:
     """Prints `output` when started, then runs `seconds` (None: for ever) and ends with `code`.
 
     `stop_code` is how it ends at SIGTERM, None if it ignores it. `healthy_after` is for containers with a
-    health check: seconds until it passes, None if it never does. `start_error` makes the start fail.
+    health check: seconds until it passes, None if it never does. `start_error` makes the start fail. It keeps
+    `cores` busy while it runs, and holds `memory` bytes.
     """
 
     output: tuple[str, ...] = ()
@@ -49,6 +51,8 @@ class Program:
     healthy_after: float | None = 0.0
     start_error: str = ""
     out_of_memory: bool = False
+    cores: float = 0.0
+    memory: int = 2**20
 
 
 class FakeTerminal:
@@ -116,6 +120,8 @@ class FakeEngine:
         self._networks: dict[str, tuple[dict[str, str], str]] = {}
         self._volumes: dict[str, dict[str, str]] = {}
         self.terminals: list[FakeTerminal] = []
+        self._loads: dict[str, tuple[float, float, int]] = {}  # seconds used, cores busy now, bytes held
+        self._loaded_at: dict[str, float] = {}
         self._listeners: list[asyncio.Queue[ContainerEvent | None]] = []
         self._changed = asyncio.Event()
 
@@ -125,6 +131,16 @@ class FakeEngine:
         """Output of a running container."""
         self._lines[container] += [LogLine(self.clock.now(), text) for text in texts]
         self._signal()
+
+    def set_load(self, container: str, *, cores: float | None = None, memory: int | None = None) -> None:
+        """From now on a running container keeps so many cores busy, and holds so many bytes."""
+        used, before, held = self._used(container)
+        self._loads[container] = (
+            used,
+            before if cores is None else cores,
+            held if memory is None else memory,
+        )
+        self._loaded_at[container] = self.clock.now()
 
     def kill(self, container: str, code: int = KILLED) -> None:
         """As if the process had been killed from outside."""
@@ -225,6 +241,8 @@ class FakeEngine:
         self._states[state.id] = replace(
             state, phase=Phase.RUNNING, started_at=now, ports=ports, address=self._address(spec)
         )
+        self._loads[state.id] = (0.0, program.cores, program.memory)
+        self._loaded_at[state.id] = now
         self._emit("start", state.id)
         self.print(state.id, *program.output)
         self._running[state.id] = asyncio.create_task(self._run(state.id, program), name=f"program:{spec.name}")
@@ -283,6 +301,20 @@ class FakeEngine:
     async def containers(self, labels: Mapping[str, str]) -> list[ContainerState]:
         self._answer()
         return [state for state in self._states.values() if _carries(state.labels, labels)]
+
+    async def stats(self, container: str) -> ContainerStats:
+        self._answer()
+        state = self._state(container)
+        if state.phase is not Phase.RUNNING:
+            raise Conflict(f"Container {container} is not running")
+        used, _, held = self._used(state.id)
+        limit = (self._specs[state.id].memory or 0) * 2**20
+        return ContainerStats(used, held, limit, 2, self.clock.now())
+
+    def _used(self, container: str) -> tuple[float, float, int]:
+        """Up to now: seconds of a core, cores busy, bytes held."""
+        used, cores, held = self._loads[container]
+        return used + cores * (self.clock.now() - self._loaded_at[container]), cores, held
 
     async def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
         self._answer()

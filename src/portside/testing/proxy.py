@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from portside.cloud.machine.proxy import Cluster, Endpoint, ProxyError, Snapshot
+from portside.cloud.machine.proxy import (
+    Cluster,
+    ClusterCounts,
+    Endpoint,
+    ProxyError,
+    Snapshot,
+    SocketCounts,
+    Statistics,
+)
 
 
 class FakeProxy:
@@ -13,6 +21,9 @@ class FakeProxy:
         self.taken: set[tuple[str, int]] = set()
         self.broken: str | None = None
         self.stopped = False
+        self.run = 1
+        self.counts: dict[str, ClusterCounts] = {}
+        self.sockets: dict[tuple[str, int], SocketCounts] = {}
         self._served = Snapshot()
 
     @property
@@ -37,6 +48,19 @@ class FakeProxy:
 
     async def obstacle(self, address: str, port: int) -> str | None:
         return _cannot_listen(address, port) if (address, port) in self.taken else None
+
+    def restart(self) -> None:
+        """As if it had died and come back: all counts begin again."""
+        self.run += 1
+        self.counts.clear()
+        self.sockets.clear()
+
+    async def statistics(self) -> Statistics:
+        if self.broken is not None:
+            raise ProxyError(self.broken)
+        if not self.snapshots:
+            return Statistics()
+        return Statistics(str(self.run), dict(self.counts), dict(self.sockets))
 
     async def stop(self) -> None:
         self.stopped = True

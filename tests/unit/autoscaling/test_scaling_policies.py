@@ -2,7 +2,7 @@
 
 import pytest
 
-from portside.cloud.services.autoscaling.policies import Adjustment, Bounds, StepRange, adjusted, rounded, step
+from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, rounded, step
 
 WIDE = Bounds(0, 1000)
 

@@ -24,6 +24,8 @@ def problem(text):
         ('name = "a1"\n[environments.staging]\ncuont = 2\n', 3, "environments.staging.cuont", "unknown key", "`count`"),
         ('name = "a1"\n[service.health_check]\npaht = "/"\n', 3, "service.health_check.paht", "unknown key", "`path`"),
         ('name = "a1"\n[service]\nzzzzzz = 1\n', 3, "service.zzzzzz", "unknown key", "[service] may hold: count, cpu"),
+        ('name = "a1"\n[service.scaling]\nmix = 1\n', 3, "service.scaling.mix", "unknown key", "`m"),
+        ('name = "a1"\n[service.scaling]\nmin = 9\n', 2, "service.scaling", "not above its max", "Correct"),
         ('name = "a1"\n[service]\nport = "80"\n', 3, "service.port", "valid integer, not '80' (string)", "Correct"),
         ('name = "a1"\n[service]\nport = 70000\n', 3, "service.port", "less than or equal to 65535", "Correct"),
         ('name = "a1"\n[service]\nport = true\n', 3, "service.port", "not True (boolean)", "Correct"),

@@ -132,3 +132,33 @@ def test_no_more_rights_than_needed():
         for resource in document["Resources"].values():
             for rule in resource.get("Properties", {}).get("SecurityGroupIngress", []):
                 assert rule["FromPort"] == rule["ToPort"], f"{name} opens a range to the world"
+
+
+def test_copies_follow_the_load_only_if_asked():
+    assert "ScalableTarget" not in json.dumps(documents())
+    scaling = {"min": 2, "max": 6, "cpu": 50, "requests": 600}
+    made = documents(service={"scaling": scaling})
+    resources = made["staging-helloworld-service"]["Resources"]
+    assert "DesiredCount" not in resources["Service"]["Properties"], "an update must not put the count back"
+    target = resources["ScalableTarget"]["Properties"]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 6)
+    tracked = {
+        name: resources[name]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
+        for name in ("ScaleByCpu", "ScaleByRequests")
+    }
+    assert [each["TargetValue"] for each in tracked.values()] == [50, 600]
+    label = tracked["ScaleByRequests"]["PredefinedMetricSpecification"]["ResourceLabel"]
+    assert "alb-load-balancer" in json.dumps(label)
+    exported = [each.get("Export") for each in made["staging-alb"]["Outputs"].values()]
+    assert {"Name": {"Fn::Sub": "${AWS::StackName}-load-balancer"}} in exported
+
+
+def test_cfn_lint_has_nothing_to_say_of_scaling(tmp_path):
+    for name, document in documents(service={"scaling": {"requests": 600}}).items():
+        (tmp_path / f"{name}.template").write_text(json.dumps(document))
+    found = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), *sorted(tmp_path.glob("*.template"))],
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stdout) == (0, "")

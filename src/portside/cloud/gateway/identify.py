@@ -19,6 +19,7 @@ TARGETS = {
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "Logs_20140328": "logs",
     "GraniteServiceVersion20100801": "cloudwatch",
+    "AnyScaleFrontendService": "application-autoscaling",
     "CodeBuild_20161006": "codebuild",
     "CodePipeline_20150709": "codepipeline",
     "com.amazonaws.codeconnections.CodeConnections_20231201": "codeconnections",

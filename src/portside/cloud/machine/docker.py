@@ -19,6 +19,7 @@ from portside.cloud.machine.docker_documents import (
     demultiplex,
     event_of,
     state_of,
+    stats_of,
     translate,
 )
 from portside.cloud.machine.engine import (
@@ -26,6 +27,7 @@ from portside.cloud.machine.engine import (
     ContainerEvent,
     ContainerSpec,
     ContainerState,
+    ContainerStats,
     EngineInfo,
     LogLine,
     Missing,
@@ -198,6 +200,14 @@ class DockerEngine:
                 found.append(await self.inspect(entry["Id"]))
             except Missing:
                 continue  # removed between the two calls
+        return found
+
+    async def stats(self, container: str) -> ContainerStats:
+        # Without `one-shot` the engine waits a second for another sample; engines that do not know it ignore it.
+        params = {"stream": "false", "one-shot": "true"}
+        found = stats_of(await self._json(f"containers/{container}/stats", params=params))
+        if found is None:
+            raise Conflict(f"Container {container} is not running")
         return found
 
     async def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:

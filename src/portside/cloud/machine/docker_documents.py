@@ -14,6 +14,7 @@ from portside.cloud.machine.engine import (
     ContainerEvent,
     ContainerSpec,
     ContainerState,
+    ContainerStats,
     Health,
     LogLine,
     Missing,
@@ -172,6 +173,27 @@ def state_of(document: Mapping[str, Any]) -> ContainerState:
 
 
 _ACTIONS = ("start", "die", "oom", "destroy")
+
+
+def stats_of(document: Mapping[str, Any]) -> ContainerStats | None:
+    """What `GET /containers/{id}/stats` answered; None for a container that does not run."""
+    at = _seconds(document.get("read"))
+    cpu, memory = document.get("cpu_stats") or {}, document.get("memory_stats") or {}
+    if not at or memory.get("usage") is None:
+        return None
+    detail = memory.get("stats") or {}
+    # The first is cgroup v1's (which has the second as well, without the children), the second is v2's.
+    cached = int(detail.get("total_inactive_file", detail.get("inactive_file", 0)))
+    used = int(memory["usage"])
+    limit = int(memory.get("limit") or 0)
+    usage = cpu.get("cpu_usage") or {}
+    return ContainerStats(
+        cpu=int(usage.get("total_usage") or 0) / 1e9,
+        memory=used - cached if cached < used else used,
+        memory_limit=limit,
+        cores=int(cpu.get("online_cpus") or len(usage.get("percpu_usage") or ()) or 1),
+        at=at,
+    )
 
 
 def event_of(document: Mapping[str, Any]) -> ContainerEvent | None:

@@ -151,6 +151,18 @@ class ContainerState:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerStats:
+    """What a container has used: seconds of one core since it started, and bytes of memory at `at`, without what
+    the system only caches for it. `memory_limit` is 0 where there is none; `cores` is how many it may use."""
+
+    cpu: float
+    memory: int
+    memory_limit: int
+    cores: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of a container's output. `at` is the engine's time stamp in epoch seconds.
 
@@ -249,6 +261,10 @@ class Engine(Protocol):
 
     async def containers(self, labels: Mapping[str, str]) -> list[ContainerState]:
         """Every container, running or not, that carries all these labels."""
+        ...
+
+    async def stats(self, container: str) -> ContainerStats:
+        """What a running container uses. Conflict when it does not run."""
         ...
 
     def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:

@@ -22,7 +22,7 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.machine import envoy_config as config
 from portside.cloud.machine.envoy_admin import Admin, AdminUnavailable
 from portside.cloud.machine.envoy_config import File
-from portside.cloud.machine.proxy import Listener, ProxyError, Snapshot
+from portside.cloud.machine.proxy import Listener, ProxyError, Snapshot, Statistics
 
 START_LIMIT = 20.0
 APPLY_LIMIT = 10.0
@@ -78,6 +78,15 @@ class EnvoyProxy:
                 if (address, port) in await self._admin.listening():
                     return None
         return _bind_fault(address, port)
+
+    async def statistics(self) -> Statistics:
+        if self._pid is None:
+            return Statistics()
+        try:
+            clusters, sockets = await self._admin.counts()
+        except (AdminUnavailable, ValueError) as error:
+            raise ProxyError(f"Envoy does not answer: {error}") from None
+        return Statistics(str(self._pid), clusters, sockets)
 
     async def stop(self) -> None:
         """End Envoy, also one that an earlier process of this cloud left behind."""

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from portside.cloud.machine.proxy import ClusterCounts, SocketCounts
 
 LIMIT = 5.0
 
@@ -66,6 +69,13 @@ class Admin:
                 found.add((address["address"], address["port_value"]))
         return found
 
+    async def counts(self) -> tuple[dict[str, ClusterCounts], dict[tuple[str, int], SocketCounts]]:
+        """What has come to pass, by cluster and by socket."""
+        plain = json.loads(await self.get(f"/stats?format=json&usedonly&filter={_COUNTED}"))
+        asked = f"/stats?format=json&usedonly&histogram_buckets=disjoint&filter={_TIMED}"
+        timed = json.loads(await self.get(asked))
+        return _counts(plain.get("stats") or [], timed.get("stats") or [])
+
     async def refusals(self) -> dict[str, str]:
         """What Envoy has against each listener that it did not take, by the listener's name."""
         document = json.loads(await self.get("/config_dump"))
@@ -76,6 +86,63 @@ class Admin:
                 if state:
                     found[listener["name"]] = str(state.get("details", "refused"))
         return found
+
+
+_COUNTED = (
+    r"^(cluster\.[^.]*\.(upstream_rq_completed|upstream_rq_[2-5]xx|upstream_rq_503|upstream_cx_none_healthy"
+    r"|upstream_rq_pending_failure_eject|upstream_cx_destroy_remote_with_active_rq)"
+    r"|listener\.[0-9.]*_[0-9]*\.downstream_cx_(total|active))$"
+)
+_TIMED = r"^cluster\.[^.]*\.upstream_rq_time$"
+_CLUSTER = re.compile(r"cluster\.([^.]+)\.(\w+)")
+_SOCKET = re.compile(r"listener\.([0-9.]+)_(\d+)\.downstream_cx_(total|active)")
+
+
+def _counts(
+    plain: list[dict[str, Any]], timed: list[dict[str, Any]]
+) -> tuple[dict[str, ClusterCounts], dict[tuple[str, int], SocketCounts]]:
+    by_cluster: dict[str, dict[str, int]] = {}
+    by_socket: dict[tuple[str, int], dict[str, int]] = {}
+    for each in plain:
+        name, value = str(each.get("name") or ""), each.get("value")
+        found = _CLUSTER.fullmatch(name)
+        if found:
+            by_cluster.setdefault(found[1], {})[found[2]] = int(value or 0)
+        found = _SOCKET.fullmatch(name)
+        if found:
+            by_socket.setdefault((found[1], int(found[2])), {})[found[3]] = int(value or 0)
+    times: dict[str, tuple[tuple[float, int], ...]] = {}
+    for part in timed:
+        for each in part.get("histograms") or []:
+            if not isinstance(each, dict):
+                continue
+            found = _CLUSTER.fullmatch(str(each.get("name") or ""))
+            if found:
+                buckets = ((float(b["upper_bound"]) / 1000, int(b["cumulative"])) for b in each["buckets"])
+                times[found[1]] = tuple(pair for pair in buckets if pair[1])
+    clusters = {name: _cluster(values, times.get(name, ())) for name, values in by_cluster.items()}
+    sockets = {
+        key: SocketCounts(values.get("active", 0), values.get("total", 0)) for key, values in by_socket.items()
+    }
+    return clusters, sockets
+
+
+def _cluster(values: dict[str, int], times: tuple[tuple[float, int], ...]) -> ClusterCounts:
+    """Envoy counts its own answers among those of the endpoints, under 503; here they are told apart."""
+    none = values.get("upstream_cx_none_healthy", 0)
+    own = values.get("upstream_rq_503", 0) - none
+    broken = values.get("upstream_rq_pending_failure_eject", 0)
+    broken += values.get("upstream_cx_destroy_remote_with_active_rq", 0)
+    failed = max(0, min(own, broken))
+    codes = {digit: values.get(f"upstream_rq_{digit}xx", 0) for digit in (2, 3, 4, 5)}
+    codes[5] = max(0, codes[5] - none - failed)
+    return ClusterCounts(
+        requests=max(0, values.get("upstream_rq_completed", 0) - none),
+        codes=tuple((digit, number) for digit, number in codes.items() if number),
+        without_endpoint=none,
+        failed=failed,
+        times=times,
+    )
 
 
 def _joined(chunked: bytes) -> bytes:

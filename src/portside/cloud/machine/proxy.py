@@ -7,7 +7,8 @@ snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configurati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -118,6 +119,37 @@ class Snapshot:
     clusters: tuple[Cluster, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterCounts:
+    """What has come to pass in a cluster since the proxy started. `requests` are those that an endpoint was chosen
+    for, `codes` the endpoints' answers by their first digit. `without_endpoint` were answered by 503 and `failed`
+    by 502 by the proxy itself. `times` are numbers of answers by the time they took, at most, in seconds."""
+
+    requests: int = 0
+    codes: tuple[tuple[int, int], ...] = ()
+    without_endpoint: int = 0
+    failed: int = 0
+    times: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SocketCounts:
+    """Connections of clients: open now, and made since the proxy started."""
+
+    open: int = 0
+    made: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """`run` tells one start of the proxy from another: counts begin again with each. Empty when it does not run.
+    Sockets go by address and port."""
+
+    run: str = ""
+    clusters: Mapping[str, ClusterCounts] = field(default_factory=dict)
+    sockets: Mapping[tuple[str, int], SocketCounts] = field(default_factory=dict)
+
+
 class ProxyError(Exception):
     """The proxy did not take all of a snapshot; `reason` says what and why. `partial`: only some listeners are
     missing, the rest is served. Otherwise the former snapshot stays in force as far as can be told."""
@@ -137,6 +169,10 @@ class Proxy(Protocol):
 
     async def obstacle(self, address: str, port: int) -> str | None:
         """Why the proxy could not listen there; None when it could, or does already."""
+        ...
+
+    async def statistics(self) -> Statistics:
+        """Raises ProxyError when the proxy runs and does not answer."""
         ...
 
     async def stop(self) -> None: ...

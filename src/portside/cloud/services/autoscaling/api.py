@@ -15,15 +15,17 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
 from portside.cloud.services.autoscaling.groups import GroupApi
 from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
-from portside.cloud.services.autoscaling.policies import Adjustment, Bounds, StepRange, adjusted, step
 from portside.cloud.services.autoscaling.records import GroupState
+from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
+from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, step
 
 DEFAULT_COOLDOWN = 300
 
 
 class AutoScalingApi:
-    """`ancillary` keeps the groups; without it their operations are not answered here."""
+    """`ancillary` keeps the groups; without it their operations are not answered here. `tracking` are the policies
+    that track a target; without it there are none."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class AutoScalingApi:
         calls: Calls,
         log: Log,
         ancillary: Calls | None = None,
+        tracking: TrackingPolicies | None = None,
     ) -> None:
         self._groups = (
             GroupApi(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
@@ -46,10 +49,13 @@ class AutoScalingApi:
         self._pace = pace
         self._calls = calls
         self._log = log.bind(service="autoscaling")
+        self._tracking = tracking
 
     def service(self) -> Service:
-        groups = operations_of(self._groups) if self._groups is not None else {}
-        return Service("autoscaling", groups | operations_of(self), partial=True)
+        operations = operations_of(self._groups) if self._groups is not None else {}
+        if self._tracking is not None:
+            operations |= operations_of(self._tracking)
+        return Service("autoscaling", operations | operations_of(self), partial=True)
 
     @property
     def groups(self) -> GroupsLoop | None:
@@ -70,6 +76,9 @@ class AutoScalingApi:
                 await self._simple(caller, policy, group, state, bool(params.get("HonorCooldown")))
             case "StepScaling":
                 await self._step(caller, policy, group, state, params)
+            # Only alarms execute these: their call has no access key.
+            case "TargetTrackingScaling" if not caller.access_key and self._tracking is not None:
+                await self._track(caller, policy, group, state, params.get("MetricValue"), self._tracking)
             case kind:
                 raise AwsError("ValidationError", f"ExecutePolicy is not supported for policies of type {kind}.")
         return {}
@@ -145,6 +154,36 @@ class AutoScalingApi:
             return
         await self._set(caller, group, wanted, policy)
         if wanted > desired:
+            warmup = policy.get("EstimatedInstanceWarmup")
+            if warmup is None:
+                warmup = group.get("DefaultInstanceWarmup") or group.get("DefaultCooldown", DEFAULT_COOLDOWN)
+            until = self._clock.now() + self._pace.wait(float(warmup))
+            self._save(replace(state, warm_until=until, settled=base))
+
+    async def _track(
+        self,
+        caller: Caller,
+        policy: Params,
+        group: Params,
+        state: GroupState,
+        value: float | None,
+        tracking: TrackingPolicies,
+    ) -> None:
+        if value is None:
+            return  # there is nothing to go by until the alarm has looked again
+        now, desired = self._clock.now(), int(group["DesiredCapacity"])
+        warming = now < state.warm_until
+        base = state.settled if warming else desired
+        name = group["AutoScalingGroupName"]
+        found = await tracking.wanted(caller, name, policy["PolicyName"], base, float(value))
+        if found is None:
+            return
+        wanted = _bounds(group).clamp(found)
+        outward = float(value) > float(policy["TargetTrackingConfiguration"]["TargetValue"])
+        if (outward and wanted <= desired) or (not outward and (warming or wanted >= desired)):
+            return
+        await self._set(caller, group, wanted, policy)
+        if outward:
             warmup = policy.get("EstimatedInstanceWarmup")
             if warmup is None:
                 warmup = group.get("DefaultInstanceWarmup") or group.get("DefaultCooldown", DEFAULT_COOLDOWN)

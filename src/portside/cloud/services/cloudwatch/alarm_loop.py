@@ -23,6 +23,7 @@ from portside.cloud.services.cloudwatch import composite, queries, records
 from portside.cloud.services.cloudwatch.evaluate import Missing, Rule, State, Value, decide
 from portside.cloud.services.cloudwatch.records import Alarm, History
 from portside.cloud.services.cloudwatch.statistics import series
+from portside.cloud.services.scaling.triggers import ServicePolicies, Trigger
 
 # CloudWatch looks at an alarm once a minute, however long its period is.
 LOOKED_AT = 60.0
@@ -37,7 +38,15 @@ class AlarmLoop:
     """Use: `async with AlarmLoop(...) as loop`, then `loop.wake("region/name")`."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, pace: Pace, calls: Calls, log: Log, account: str
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        calls: Calls,
+        log: Log,
+        account: str,
+        policies: ServicePolicies | None = None,
     ) -> None:
         self._db = database
         self._clock = clock
@@ -45,6 +54,7 @@ class AlarmLoop:
         self._calls = calls
         self._log = log.bind(service="cloudwatch")
         self._account = account
+        self._policies = policies
         self.loop = Loop("cloudwatch.alarm", self.turn, clock, log)
         self.wake = self.loop.wake
 
@@ -187,7 +197,19 @@ class AlarmLoop:
                 await self._calls(
                     "sns", "Publish", {"TopicArn": action, "Subject": subject, "Message": message}, caller
                 )
-            elif ":scalingPolicy:" in action:
+            elif ":scalingPolicy:" in action and ":resource/ecs/" in action and self._policies is not None:
+                threshold = alarm.definition.get("Threshold")
+                await self._policies.execute(
+                    Trigger(
+                        alarm.region,
+                        action,
+                        alarm.name,
+                        alarm.state,
+                        value,
+                        None if threshold is None else float(threshold),
+                    )
+                )
+            elif ":scalingPolicy:" in action and ":resource/" not in action:
                 params: Params = {"PolicyName": action, "HonorCooldown": True}
                 if value is not None and "Threshold" in alarm.definition:
                     params |= {"MetricValue": value, "BreachThreshold": float(alarm.definition["Threshold"])}

@@ -14,18 +14,36 @@ from portside.cloud.services.cloudwatch import records
 from portside.cloud.services.cloudwatch.alarm_calls import AlarmCalls
 from portside.cloud.services.cloudwatch.alarm_loop import AlarmLoop
 from portside.cloud.services.cloudwatch.metric_calls import MetricCalls
+from portside.cloud.services.scaling.triggers import ServicePolicies
 
 
 class CloudWatchApi(MetricCalls, AlarmCalls):
-    """The operations. `pace` shortens the periods at which alarms are looked at and their data counted."""
+    """The operations. `pace` shortens the periods at which alarms are looked at and their data counted. `policies`
+    carries out alarms' actions on services."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, pace: Pace, calls: Calls, log: Log, account: str
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        calls: Calls,
+        log: Log,
+        account: str,
+        policies: ServicePolicies | None = None,
     ) -> None:
         database.migrate("cloudwatch", records.MIGRATIONS)
         self._db = database
         self._clock = clock
-        self.loop = AlarmLoop(database=database, clock=clock, pace=pace, calls=calls, log=log, account=account)
+        self.loop = AlarmLoop(
+            database=database,
+            clock=clock,
+            pace=pace,
+            calls=calls,
+            log=log,
+            account=account,
+            policies=policies,
+        )
         self._wake = self.loop.wake
         self._move = self.loop.move
 

@@ -1,8 +1,8 @@
 """Amazon ECS as its clients see it: the operations of all its nouns, put together.
 
 The operations themselves are with their nouns: `clusters.py` (and container instances), `definitions.py`,
-`services.py`, `deployments.py`, `tasks.py`, `providers.py`. Tags and account settings are here. What follows from
-a call is done by the loops, which `orchestrator.py` builds.
+`services.py`, `deployments.py`, `tasks.py`, `providers.py`, `protection.py`. Tags and account settings are here.
+What follows from a call is done by the loops, which `orchestrator.py` builds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from portside.cloud.services.ecs.deployments import DeploymentApi
 from portside.cloud.services.ecs.execute import ExecApi
 from portside.cloud.services.ecs.fargate import Room
 from portside.cloud.services.ecs.outside import Outside
+from portside.cloud.services.ecs.protection import ProtectionApi
 from portside.cloud.services.ecs.providers import ProviderApi
 from portside.cloud.services.ecs.records import MIGRATIONS
 from portside.cloud.services.ecs.services import ServiceApi
@@ -64,6 +65,7 @@ class EcsApi:
             DeploymentApi(database, clock, wakes),
             TaskApi(database, ids, clock, wakes, calls, room),
             ProviderApi(database, clock, calls, wakes),
+            ProtectionApi(database, clock, wakes),
             self.execute,
             self,
         )

@@ -120,7 +120,7 @@ class Ecs:
         self.engine = EngineLoop(database=database, clock=clock, log=log, engine=engine, cloud=cloud, wakes=wakes)
         self.logs = LogLoop(database=database, clock=clock, calls=calls, log=log, engine=engine, wakes=wakes)
         self.metrics = MetricsLoop(
-            database=database, clock=clock, pace=pace, calls=calls, log=log, account=account
+            database=database, clock=clock, pace=pace, calls=calls, log=log, account=account, engine=engine
         )
         wakes.task = self.tasks.loop.wake
         wakes.service = self.services.loop.wake

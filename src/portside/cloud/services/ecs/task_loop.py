@@ -276,6 +276,7 @@ class TaskLoop:
                 case TaskStatus.RUNNING:
                     if task.desired is TaskStatus.STOPPED:
                         return task  # stopped in the meantime: the next turn sees to it
+                    tx.after_commit(lambda: self._wakes.metrics(task.region))
                     return replace(task, status=to, started_at=now, pull_stopped_at=task.pull_stopped_at or now)
                 case TaskStatus.DEACTIVATING:
                     groups = [each["targetGroupArn"] for each in task.balancers]

@@ -53,6 +53,11 @@ class ProxyLoop:
     def resume(self) -> None:
         self.wake()
 
+    @property
+    def served(self) -> Snapshot:
+        """What the proxy took last; nothing while that is not known."""
+        return self._applied or Snapshot()
+
     def address_of(self, load_balancer: str) -> str:
         """The address that a load balancer has for itself; empty where all share one."""
         own = self._own_address(load_balancer)

@@ -17,6 +17,7 @@ from portside.cloud.machine.proxy import Proxy
 from portside.cloud.services.calls import Calls, Service
 from portside.cloud.services.elbv2 import records
 from portside.cloud.services.elbv2.api import ElbApi
+from portside.cloud.services.elbv2.metrics_loop import MetricsLoop
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.routing import Resolve
 from portside.cloud.services.elbv2.target_loop import TargetLoop
@@ -65,6 +66,16 @@ class Elb:
             may_be_served=self.proxy_loop.may_be_served,
             log=log,
         )
+        self.metrics = MetricsLoop(
+            database=database,
+            clock=clock,
+            pace=pace,
+            calls=calls,
+            proxy=proxy,
+            served=lambda: self.proxy_loop.served,
+            own_address=own_address,
+            log=log,
+        )
         self.api = ElbApi(
             database=database,
             ids=ids,
@@ -87,8 +98,10 @@ class Elb:
     async def __aenter__(self) -> Elb:
         await self._running.enter_async_context(self.proxy_loop)
         await self._running.enter_async_context(self.target_loop)
+        await self._running.enter_async_context(self.metrics.loop)
         self.proxy_loop.resume()
         self.target_loop.resume()
+        self.metrics.resume()
         return self
 
     async def __aexit__(self, *reason: object) -> None:

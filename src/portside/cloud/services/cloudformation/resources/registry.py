@@ -12,6 +12,7 @@ from portside.cloud.services.cloudformation import schema
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
+    applicationautoscaling,
     autoscaling,
     capacity,
     cloudwatch,
@@ -58,6 +59,8 @@ _TYPES: tuple[type[Handler], ...] = (
     autoscaling.AutoScalingGroup,
     autoscaling.LaunchConfiguration,
     autoscaling.ScalingPolicy,
+    applicationautoscaling.ScalableTarget,
+    applicationautoscaling.ScalingPolicy,
     cloudwatch.Alarm,
     iam.Role,
     iam.InstanceProfile,

@@ -1,7 +1,7 @@
 """What a scaling policy asks for: from a capacity, and for steps a breach, to another capacity.
 
-Pure. Source: the Amazon EC2 Auto Scaling User Guide, "Step and simple scaling policies". `execution.py` knows the
-groups and their cool-downs.
+Pure, and shared by the two services that scale. Source: the Amazon EC2 Auto Scaling User Guide, "Step and simple
+scaling policies". The services know the cool-downs.
 """
 
 from __future__ import annotations
