@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("api.py", "again.py", "push.py", "loadbalancer.py", "delivery.py", "placement.py")
+SCRIPTS = ("api.py", "again.py", "push.py", "loadbalancer.py", "delivery.py", "placement.py", "rollouts.py")
 LIMIT = 1200
 
 

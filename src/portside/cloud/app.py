@@ -257,6 +257,7 @@ class Cloud:
             elb.proxy_loop.listen_also(self._bridge)
         await self._parts.enter_async_context(elb)
         self._elb = elb
+        self._join_targets()
         return elb.service()
 
     async def _make_ecs(self) -> Service:
@@ -287,7 +288,13 @@ class Cloud:
         for service in ("autoscaling", "ec2"):
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
+        self._join_targets()
         return self._ecs.service()
+
+    def _join_targets(self) -> None:
+        """Once both are there, ECS is told what happens to targets; else it would have to ask all the time."""
+        if self._elb is not None and self._ecs is not None:
+            self._elb.tell(self._ecs.targets_changed)
 
     async def _make_codebuild(self) -> Service:
         await self.dispatcher.service("ecr")

@@ -168,6 +168,13 @@ class Ecs:
             await self._stack.aclose()
             self._stack = None
 
+    def targets_changed(self) -> None:
+        """Something has changed at the load balancers: whoever waits for that looks again at once."""
+        for task in store.tasks.where(self._database, "status = ?", TaskStatus.DEACTIVATING):
+            self._wakes.task(task.arn)
+        for service in store.services.where(self._database, "status <> 'INACTIVE' AND steady_at IS NULL"):
+            self._wakes.service(service.arn)
+
     async def remove_all(self) -> None:
         """Stop and remove every container of this cloud; the tasks show as STOPPED and say why.
 

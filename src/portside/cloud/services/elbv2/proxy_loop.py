@@ -46,6 +46,8 @@ class ProxyLoop:
         self._possible: dict[str, frozenset[Endpoint]] = {}
         self._applied: Snapshot | None = None
         self._fault = ""
+        # Told whenever the proxy has taken up something new: what is shown of targets may be another thing now.
+        self.applied: list[Callable[[], None]] = []
 
     def wake(self) -> None:
         self._loop.wake(KEY)
@@ -116,6 +118,8 @@ class ProxyLoop:
         self._fault = ""
         self._applied = wanted
         self._sure = self._possible = coming
+        for tell in self.applied:
+            tell()
         return Done()
 
     def _world(self) -> World:

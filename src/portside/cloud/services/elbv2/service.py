@@ -88,6 +88,11 @@ class Elb:
         )
         self._running = AsyncExitStack()
 
+    def tell(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever another state of some target may be shown."""
+        self.proxy_loop.applied.append(changed)
+        self.target_loop.drained.append(changed)
+
     def knows(self, name: str) -> bool:
         """Whether a load balancer has this DNS name."""
         return any(each.dns_name.lower() == name for each in records.load_balancers(self._database))

@@ -52,6 +52,7 @@ class TargetLoop:
         self._rotation_changed = rotation_changed
         self._may_be_served = may_be_served
         self._log = log.bind(service="elbv2")
+        self.drained: list[Callable[[], None]] = []  # told when a drain has ended
         self._loop = Loop("elb-target", self.turn, clock, log, workers=WORKERS, turn_limit=TURN_LIMIT)
 
     def wake(self, key: str) -> None:
@@ -100,6 +101,8 @@ class TargetLoop:
             return After(STILL_SERVED)
         with self._database.write() as tx:
             records.delete_target(tx, target)
+        for tell in self.drained:
+            tell()
         self._log.info("target drained", group=group.name, target=target.id, port=target.port)
         return Done()
 

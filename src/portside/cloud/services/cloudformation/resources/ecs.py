@@ -231,11 +231,11 @@ class Service(Handler):
         mine = next((each for each in deployments if each["id"] == ours), None)
         primary = next((each for each in deployments if each.get("status") == "PRIMARY"), deployments[0])
         if mine is not None and mine.get("rolloutState") == "FAILED":
-            raise Failure(BREAKER)
+            raise Failure(_why(mine))
         if ours and primary["id"] != ours and _other_definition(work, primary):
-            raise Failure(BREAKER)
+            raise Failure(_why(primary))
         if primary.get("rolloutState") == "FAILED":
-            raise Failure(BREAKER)
+            raise Failure(_why(primary))
         state = primary.get("rolloutState")
         if state is None:
             return bool(len(deployments) == 1 and primary.get("runningCount", 0) >= primary.get("desiredCount", 0))
@@ -256,6 +256,14 @@ class Service(Handler):
     async def gone(self, work: Work) -> bool:
         found = await self._describe(work, work.physical_id)
         return found is None or found.get("status") == "INACTIVE"
+
+
+def _why(deployment: Params) -> str:
+    """What ended the deployment that the stack made; `deployment` is it, or the one that undoes it."""
+    reason = str(deployment.get("rolloutStateReason") or "")
+    if not reason or "circuit breaker" in reason:
+        return BREAKER
+    return f"Error occurred during operation '{reason.partition(': rolling back')[0].rstrip('.')}'."
 
 
 def _primary_id(service: Params) -> str:
