@@ -167,6 +167,8 @@ class FakeBalancer:
     attached: set[str] = field(default_factory=set)
     types: dict[str, str] = field(default_factory=dict)
     first_state: str = "healthy"
+    rules: dict[str, dict[str, int]] = field(default_factory=dict)
+    written: list[tuple[str, dict[str, int]]] = field(default_factory=list)
     drains: bool = False
     fails: bool = False
 
@@ -177,6 +179,34 @@ class FakeBalancer:
         if attached:
             self.attached.add(arn)
         return arn
+
+    def rule(self, name: str, group: str) -> str:
+        """A listener rule that forwards to a group; the default one of a listener if it is named so."""
+        arn = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:listener-rule/app/lb/1/2/{name}"
+        self.rules[arn] = {group: 1}
+        return arn
+
+    def describe_rules(self, params: Params) -> Params:
+        (arn,) = params["RuleArns"]
+        if arn not in self.rules:
+            raise AwsError("RuleNotFound", "One or more rules not found")
+        groups = [{"TargetGroupArn": group, "Weight": weight} for group, weight in self.rules[arn].items()]
+        actions = [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+        return {"Rules": [{"RuleArn": arn, "IsDefault": arn.endswith("default"), "Actions": actions}]}
+
+    def modify_rule(self, params: Params) -> Params:
+        return self._weigh(params["RuleArn"], params["Actions"])
+
+    def modify_listener(self, params: Params) -> Params:
+        arn = params["ListenerArn"].replace(":listener/", ":listener-rule/") + "/default"
+        return self._weigh(arn, params["DefaultActions"])
+
+    def _weigh(self, arn: str, actions: list[Params]) -> Params:
+        (action,) = actions
+        given = {each["TargetGroupArn"]: each["Weight"] for each in action["ForwardConfig"]["TargetGroups"]}
+        self.rules[arn] = given
+        self.written.append((arn, given))
+        return {}
 
     def set_all(self, arn: str, state: str) -> None:
         for target in self.groups[arn]:
@@ -260,6 +290,7 @@ class World:
         self.roles = FakeRoles(clock)
         self.outside = FakeOutside(engine)
         self.registry = FakeRegistry()
+        self.alarms: dict[str, str] = {}
         self.files: dict[tuple[str, str], bytes] = {}
         self.calls.answers |= {
             ("servicediscovery", "RegisterInstance"): self.registry.register,
@@ -272,6 +303,10 @@ class World:
             ("ec2", "DescribeInstanceTypes"): self.ec2.types,
             ("cloudwatch", "PutMetricData"): lambda params: {},
             ("elbv2", "DescribeTargetGroups"): self.balancer.describe_groups,
+            ("elbv2", "DescribeRules"): self.balancer.describe_rules,
+            ("elbv2", "ModifyRule"): self.balancer.modify_rule,
+            ("elbv2", "ModifyListener"): self.balancer.modify_listener,
+            ("cloudwatch", "DescribeAlarms"): self._alarms,
             ("elbv2", "RegisterTargets"): self.balancer.register,
             ("elbv2", "DeregisterTargets"): self.balancer.deregister,
             ("elbv2", "DescribeTargetHealth"): self.balancer.health,
@@ -293,6 +328,14 @@ class World:
             region=REGION,
         )
         self.calls.add(self.ecs.service())
+
+    def _alarms(self, params: Params) -> Params:
+        found = [
+            {"AlarmName": name, "StateValue": state, "Period": 60, "EvaluationPeriods": 2}
+            for name, state in self.alarms.items()
+            if name in params["AlarmNames"]
+        ]
+        return {"MetricAlarms": found, "CompositeAlarms": []}
 
     def _file(self, params: Params) -> Params:
         found = self.files.get((params["Bucket"], params["Key"]))

@@ -1,7 +1,9 @@
 """Auto Scaling groups over the real ancillary services: what goes, what stays, and what is waited for."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
+import boto3
 import pytest
 
 from portside.cloud.kernel.clock import Pace
@@ -12,7 +14,7 @@ from portside.cloud.services.autoscaling.api import AutoScalingApi
 from portside.cloud.services.calls import Caller
 from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
-from portside.testing.server import ACCOUNT, quiet_log
+from portside.testing.server import ACCOUNT, quiet_log, serve
 
 REGION = "eu-west-1"
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "portside")
@@ -201,8 +203,11 @@ async def test_a_group_goes_with_all_of_its_instances_however_protected(director
         with pytest.raises(AwsError) as refused:
             await groups.do("DeleteAutoScalingGroup")
         assert refused.value.code == "ResourceInUse"
+        hook = {"LifecycleHookName": "drain", "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}
+        await groups.do("PutLifecycleHook", **hook)
         await groups.do("DeleteAutoScalingGroup", ForceDelete=True)
         assert await groups.running() == set()
+        assert (await groups.do("DescribeLifecycleHooks"))["LifecycleHooks"] == [], "a new group begins without"
 
 
 async def test_what_was_chosen_to_go_goes_after_a_restart(directory):
@@ -230,3 +235,51 @@ async def test_hooks_for_launches_are_refused_by_name(directory):
                 LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING",
             )
         assert "does not offer" in refused.value.message
+
+
+async def test_what_a_group_launches_is_spread_over_the_zones_of_its_subnets(directory):
+    async with grouped(directory, DesiredCapacity=0) as groups:
+        vpc = (await groups.ancillary("ec2", "DescribeVpcs", {}, CALLER))["Vpcs"][0]["VpcId"]
+        found = await groups.ancillary(
+            "ec2", "DescribeSubnets", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}, CALLER
+        )
+        subnets = [each["SubnetId"] for each in found["Subnets"]][:3]
+        assert len({each["AvailabilityZone"] for each in found["Subnets"][:3]}) == 3
+        await groups.do("DeleteAutoScalingGroup", ForceDelete=True)
+        await groups.do(
+            "CreateAutoScalingGroup",
+            LaunchConfigurationName="lc",
+            VPCZoneIdentifier=",".join(subnets),
+            MinSize=2,
+            MaxSize=9,
+        )
+        zones = [each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"]]
+        assert len(set(zones)) == 2
+        await groups.do("SetDesiredCapacity", DesiredCapacity=6)
+        zones = sorted(each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"])
+        assert zones == ["a", "a", "b", "b", "c", "c"]
+        assert (await groups.look())["VPCZoneIdentifier"] == ",".join(subnets)
+        await groups.do("SetDesiredCapacity", DesiredCapacity=3)
+        await groups.turn()
+        zones = sorted(each["AvailabilityZone"][-1] for each in (await groups.look())["Instances"])
+        assert zones == ["a", "b", "c"]
+
+
+async def test_boto3_reads_what_is_laid_over_the_ancillary_answers(directory):
+    async with (
+        grouped(directory, DesiredCapacity=1) as groups,
+        serve([groups.api.service()], ancillary=groups.ancillary) as url,
+    ):
+        client = boto3.client(
+            "autoscaling",
+            endpoint_url=url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        (group,) = (await asyncio.to_thread(client.describe_auto_scaling_groups))["AutoScalingGroups"]
+        assert (group["AutoScalingGroupName"], len(group["Instances"])) == ("g", 1)
+        assert group["CreatedTime"].year > 2000
+        listed = await asyncio.to_thread(client.describe_auto_scaling_instances)
+        assert [each["LifecycleState"] for each in listed["AutoScalingInstances"]] == ["InService"]
+        client.close()

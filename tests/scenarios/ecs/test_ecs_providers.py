@@ -366,3 +366,37 @@ async def test_what_a_call_for_fargate_must_say(tmp_path: Path, more: Params, wo
             with pytest.raises(AwsError) as refused:
                 await world.call(operation, {"taskDefinition": "web"} | named | more)
             assert words in refused.value.message
+
+
+async def test_a_provider_whose_making_was_cut_off_is_completed(tmp_path: Path) -> None:
+    async with grouped(tmp_path) as (world, groups):
+        arn = groups.add("one")
+        put = world.calls.answers.pop(("autoscaling", "PutLifecycleHook"))
+        with pytest.raises(AwsError):
+            await provider(world, "first", arn)
+        world.calls.answers["autoscaling", "PutLifecycleHook"] = put
+        assert not groups.hooks
+        world.ecs.resume()
+        await world.until(lambda: bool(groups.hooks), 30)
+        shown = await world.call("DescribeCapacityProviders", {"capacityProviders": ["first"]})
+        assert shown["capacityProviders"][0]["updateStatus"] == "CREATE_COMPLETE"
+
+
+async def test_revisions_and_instances_name_their_provider(tmp_path: Path) -> None:
+    async with grouped(tmp_path) as (world, groups):
+        await provider(world, "first", groups.add("one", desired=1))
+        await associate(world, "first", default=[{"capacityProvider": "first", "weight": 1}])
+        await world.register(memory=64)
+        arn = await world.create_service(count=1)
+        await world.until_steady()
+        listed = await world.call("ListServiceDeployments", {"service": arn, "cluster": "default"})
+        revision = listed["serviceDeployments"][0]["targetServiceRevisionArn"]
+        (shown,) = (await world.call("DescribeServiceRevisions", {"serviceRevisionArns": [revision]}))[
+            "serviceRevisions"
+        ]
+        assert shown["capacityProviderStrategy"] == [{"capacityProvider": "first", "weight": 1, "base": 0}]
+        arns = (await world.call("ListContainerInstances"))["containerInstanceArns"]
+        (instance,) = (await world.call("DescribeContainerInstances", {"containerInstances": arns}))[
+            "containerInstances"
+        ]
+        assert instance["capacityProviderName"] == "first"

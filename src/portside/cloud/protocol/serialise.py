@@ -29,9 +29,10 @@ class Response:
     body: bytes = b""
 
 
-def iso(seconds: float) -> str:
-    """`2026-01-31T10:20:30.123Z`, the form of AWS's query APIs."""
-    moment = datetime.fromtimestamp(seconds, UTC)
+def iso(at: float | datetime) -> str:
+    """`2026-01-31T10:20:30.123Z`, the form of AWS's query APIs. Moments that another endpoint has answered with,
+    and that are passed on, are datetimes."""
+    moment = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

@@ -13,7 +13,7 @@ from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import group_records, records
+from portside.cloud.services.autoscaling import group_records, launches, records
 from portside.cloud.services.autoscaling.group_records import Key, Leaving
 from portside.cloud.services.autoscaling.groups_loop import GroupsLoop, hooks_of, in_service, shown
 from portside.cloud.services.calls import Caller, Calls, Params, operation
@@ -107,14 +107,26 @@ class GroupApi:
             group_records.set_goal(tx, key, wanted if wanted < present else None)
         if wanted >= present:
             total = wanted + sum(1 for each in leaving if each.decrement)
-            await self._ask(
-                "autoscaling",
-                "SetDesiredCapacity",
-                {"AutoScalingGroupName": key.name, "DesiredCapacity": total},
-                caller,
-            )
+            going = {each.instance for each in leaving}
+            await launches.grow(self._ask, caller, group, total, going)
         else:
             self.groups.wake(key)
+
+    @operation("CreateAutoScalingGroup")
+    async def create_auto_scaling_group(self, caller: Caller, params: Params) -> Params:
+        least, most = params["MinSize"], params["MaxSize"]
+        wanted = params.get("DesiredCapacity")
+        wanted = least if wanted is None else wanted
+        if least > most:
+            raise _invalid(f"Min bound, {least}, must be less than or equal to max bound, {most}")
+        if not least <= wanted <= most:
+            raise _invalid(
+                f"Desired capacity:{wanted} must be between the specified min size:{least} and max size:{most}"
+            )
+        answer = await self._ask("autoscaling", "CreateAutoScalingGroup", params | {"DesiredCapacity": 0}, caller)
+        group = await self._group(caller, params["AutoScalingGroupName"])
+        await launches.grow(self._ask, caller, group, wanted, frozenset())
+        return answer
 
     @operation("TerminateInstanceInAutoScalingGroup")
     async def terminate_instance(self, caller: Caller, params: Params) -> Params:
@@ -174,7 +186,12 @@ class GroupApi:
                 {"AutoScalingGroupName": name, "InstanceIds": protected, "ProtectedFromScaleIn": False},
                 caller,
             )
+        hooks, _ = await hooks_of(self._ask, caller, name)
         await self._ask("autoscaling", "DeleteAutoScalingGroup", params, caller)
+        # A later group of the same name must not inherit them.
+        for hook in filter(None, hooks.split("\n")):
+            params = {"LifecycleHookName": hook, "AutoScalingGroupName": name}
+            await self._ask("autoscaling", "DeleteLifecycleHook", params, caller)
         with self._database.write() as tx:
             group_records.forget_group(tx, Key(caller.region, name))
         return {}

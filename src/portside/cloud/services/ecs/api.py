@@ -62,7 +62,7 @@ class EcsApi:
             ClusterApi(database, clock, wakes, capacity),
             DefinitionApi(database, clock),
             ServiceApi(database, ids, clock, calls, wakes, outside),
-            DeploymentApi(database),
+            DeploymentApi(database, clock, wakes),
             TaskApi(database, ids, clock, wakes, calls, room),
             ProviderApi(database, clock, calls, wakes),
             ProtectionApi(database, clock, wakes),

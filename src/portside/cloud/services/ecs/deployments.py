@@ -1,19 +1,25 @@
 """Service deployments and revisions: the newer view of what `deployments` of a service shows.
 
-Reads only. A service deployment here is a deployment that somebody asked for; the one that the circuit breaker
+A service deployment here is a deployment that somebody asked for; the one that the circuit breaker
 makes to undo it is part of it, as its rollback. A service revision is what a deployment runs, images by digest
 included.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.ecs import errors, names, rollout, store, views
+from portside.cloud.services.ecs import errors, names, rollout, shift_records, shifts, store, views
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import Deployment, DeploymentStatus, Rollout, Service
 from portside.cloud.services.ecs.service_turn import breaker_of
+from portside.cloud.services.ecs.shift_records import LifecycleStage, Shift
+from portside.cloud.services.ecs.wakes import Wakes
 
 MOST = 20
 _ROLLBACK = {
@@ -24,8 +30,10 @@ _ROLLBACK = {
 
 
 class DeploymentApi:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock, wakes: Wakes) -> None:
         self._database = database
+        self._clock = clock
+        self._wakes = wakes
 
     @operation("ListServiceDeployments")
     def list_service_deployments(self, caller: Caller, params: Params) -> Params:
@@ -72,6 +80,49 @@ class DeploymentApi:
                 found.append(self._revision(*pair))
         return {"serviceRevisions": found, "failures": failures}
 
+    # Stopping and going on
+
+    @operation("StopServiceDeployment")
+    def stop_service_deployment(self, caller: Caller, params: Params) -> Params:
+        arn = params["serviceDeploymentArn"]
+        with self._database.write() as tx:
+            service, each, shift = self._in_progress(arn)
+            stop = params.get("stopType") or "ROLLBACK"
+            if stop == "ROLLBACK" and not each.previous:
+                raise errors.invalid("The deployment cannot be rolled back: there is none to go back to.")
+            if shift.stop and shift.stop != stop:
+                raise AwsError("ConflictException", "Another stop of this deployment has been requested already.")
+            shift_records.table.save(tx, replace(shift, stop=stop, stop_at=self._clock.now()))
+            tx.after_commit(lambda: self._wakes.service(service.arn))
+        return {"serviceDeploymentArn": arn}
+
+    @operation("ContinueServiceDeployment")
+    def continue_service_deployment(self, caller: Caller, params: Params) -> Params:
+        arn = params["serviceDeploymentArn"]
+        with self._database.write() as tx:
+            service, _, shift = self._in_progress(arn)
+            hook = next((e for e in shift.hooks if e["hookId"] == params["hookId"]), None)
+            if hook is None:
+                raise errors.invalid(f"The deployment has no lifecycle hook {params['hookId']}.")
+            if hook["status"] != "AWAITING_ACTION":
+                raise errors.invalid(
+                    f"The lifecycle hook {params['hookId']} does not wait for an action any more."
+                )
+            status = "FAILED" if params.get("action") == "ROLLBACK" else "SUCCEEDED"
+            hooks = [e | {"status": status} if e is hook else e for e in shift.hooks]
+            shift_records.table.save(tx, replace(shift, hooks=hooks))
+            tx.after_commit(lambda: self._wakes.service(service.arn))
+        return {"serviceDeploymentArn": arn}
+
+    def _in_progress(self, arn: str) -> tuple[Service, Deployment, Shift]:
+        pair = self._find(arn, "service-deployment")
+        shift = shift_records.of(self._database, pair[1].id) if pair is not None else None
+        if pair is None or shift is None or pair[1].rollback_of:
+            raise AwsError("ServiceDeploymentNotFoundException", "The service deployment was not found.")
+        if pair[1].status is not DeploymentStatus.PRIMARY or pair[1].rollout is not Rollout.IN_PROGRESS:
+            raise errors.invalid("The service deployment is not in progress.")
+        return *pair, shift
+
     # Looking things up
 
     def _asked_for(self, service: Service) -> list[Deployment]:
@@ -101,12 +152,17 @@ class DeploymentApi:
     def _brief(self, service: Service, each: Deployment) -> Params:
         rollback = self._rollback(each)
         last = rollback or each
+        shift = shift_records.of(self._database, each.id)
         if rollback is not None:
             status = _ROLLBACK[rollback.rollout]
         elif each.rollout is Rollout.COMPLETED:
             status = "SUCCESSFUL"
         elif each.rollout is Rollout.FAILED or each.status is not DeploymentStatus.PRIMARY:
             status = "STOPPED"  # given up, or overtaken by the next one
+        elif shift is not None and shift.stop:
+            status = "ROLLBACK_REQUESTED" if shift.stop == "ROLLBACK" else "STOP_REQUESTED"
+        elif shift is not None and shift.stage is LifecycleStage.PENDING:
+            status = "PENDING"
         else:
             status = "IN_PROGRESS"
         return {
@@ -114,12 +170,54 @@ class DeploymentApi:
             "serviceArn": service.arn,
             "clusterArn": names.sibling(service.arn, "cluster", service.cluster),
             "createdAt": each.created_at,
-            "startedAt": each.created_at,
+            "startedAt": each.created_at if shift is None else shift.started_at,
             "finishedAt": last.finished_at,
             "targetServiceRevisionArn": _arn(service, "service-revision", each),
             "status": status,
             "statusReason": each.reason if each.rollout is Rollout.FAILED else None,
         }
+
+    def _configuration(self, service: Service, each: Deployment) -> Params | None:
+        """What held when the deployment began."""
+        shift = shift_records.of(self._database, each.id)
+        found: Params | None = service.spec.get("deploymentConfiguration")
+        return shift.configuration if shift is not None else found
+
+    def _shift(self, shift: Shift, each: Deployment, shown: Params) -> Params:
+        """Stage, hooks, alarms and shares of the traffic."""
+        ended = each.rollout is not Rollout.IN_PROGRESS
+        alarms = shift.configuration.get("alarms") or {}
+        watching = "MONITORING_COMPLETE" if ended else "MONITORING"
+        found: Params = {
+            "alarms": {
+                "status": ("TRIGGERED" if shift.triggered else watching) if alarms.get("enable") else "DISABLED",
+                "alarmNames": alarms.get("alarmNames") or [],
+                "triggeredAlarmNames": shift.triggered,
+            }
+        }
+        if not shift.in_steps:
+            return found
+        if shift.stage is not LifecycleStage.PENDING:
+            found["lifecycleStage"] = shifts.SHOWN.get(shift.stage, shift.stage)
+        found["lifecycleHookDetails"] = [
+            {key: hook[key] for key in ("hookId", "targetType", "status", "expiresAt", "timeoutAction")}
+            for hook in shift.hooks
+        ]
+        share = max(0.0, shift.weight)
+        target, sources = shown["targetServiceRevision"], shown["sourceServiceRevisions"]
+        found["targetServiceRevision"] = target | {
+            "requestedProductionTrafficWeight": share,
+            "requestedTestTrafficWeight": 100.0 if shift.test else 0.0,
+        }
+        found["sourceServiceRevisions"] = [
+            source
+            | {
+                "requestedProductionTrafficWeight": 100.0 - share,
+                "requestedTestTrafficWeight": 0.0 if shift.test else 100.0,
+            }
+            for source in sources
+        ]
+        return found
 
     def _full(self, service: Service, each: Deployment) -> Params:
         rollback = self._rollback(each)
@@ -127,19 +225,22 @@ class DeploymentApi:
         previous = store.deployments.get(self._database, each.previous) if each.previous else None
         breaker = breaker_of(service)
         watching = "MONITORING" if shown["status"] == "IN_PROGRESS" else "MONITORING_COMPLETE"
-        if each.rollout is Rollout.FAILED:
+        if each.rollout is Rollout.FAILED and each.reason == rollout.TASKS_FAILED:
             watching = "TRIGGERED"
         shown |= {
             "updatedAt": each.updated_at,
             "sourceServiceRevisions": [] if previous is None else [self._summary(service, previous)],
             "targetServiceRevision": self._summary(service, each),
-            "deploymentConfiguration": service.spec.get("deploymentConfiguration"),
+            "deploymentConfiguration": self._configuration(service, each),
             "deploymentCircuitBreaker": {
                 "status": watching if breaker.enabled else "DISABLED",
                 "failureCount": each.failed,
                 "threshold": rollout.threshold(service.desired, breaker),
             },
         }
+        shift = shift_records.of(self._database, each.id)
+        if shift is not None:
+            shown |= self._shift(shift, each, shown)
         if rollback is not None:
             shown["rollback"] = {
                 "reason": rollback.reason if rollback.rollout is Rollout.IN_PROGRESS else each.reason,
@@ -172,7 +273,7 @@ class DeploymentApi:
             "serviceArn": service.arn,
             "clusterArn": names.sibling(service.arn, "cluster", service.cluster),
             "taskDefinition": each.definition,
-            "launchType": "EC2",
+            **views.launch(service.spec | each.spec, resolved=True),
             "loadBalancers": each.spec.get("loadBalancers") or [],
             "containerImages": images,
             "createdAt": each.created_at,

@@ -20,6 +20,7 @@ from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.ecs import (
     blueprints,
     capacity,
+    group_marks,
     placement,
     provider_records,
     provider_scaling,
@@ -27,11 +28,11 @@ from portside.cloud.services.ecs import (
     tasks_made,
 )
 from portside.cloud.services.ecs.board import Board
+from portside.cloud.services.ecs.group_marks import DRAINING_HOOK
 from portside.cloud.services.ecs.placement import Placement
 from portside.cloud.services.ecs.placer import waits_for_room
 from portside.cloud.services.ecs.provider_records import Provider
 from portside.cloud.services.ecs.provider_scaling import Need
-from portside.cloud.services.ecs.providers import DRAINING_HOOK
 from portside.cloud.services.ecs.records import Instance, InstanceStatus, Task
 from portside.cloud.services.ecs.wakes import Wakes
 
@@ -94,6 +95,10 @@ class ProviderLoop:
         groups = await self._groups(caller, [each.group_name for each in providers])
         urgent = False
         for provider in providers:
+            if provider.update_status.endswith("_IN_PROGRESS"):
+                await group_marks.mark(self._calls, caller, provider)
+                with self._database.write() as tx:
+                    provider_records.complete(tx, provider.arn)
             group = groups.get(provider.group_name)
             clusters = provider_records.clusters_with(self._database, key, provider.name)
             if group is None or not clusters:

@@ -6,7 +6,7 @@ Owns the two tables and their SQL. FARGATE and FARGATE_SPOT are built in and hav
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from portside.cloud.kernel.database import Transaction
@@ -83,6 +83,15 @@ def named(reader: Reader, region: str, name: str) -> Provider | None:
     return found[0] if found else None
 
 
+def complete(tx: Transaction, arn: str) -> Provider:
+    """What was in progress is done."""
+    found = providers.get(tx, arn)
+    assert found is not None  # providers are never deleted, only INACTIVE
+    after = replace(found, update_status=found.update_status.replace("_IN_PROGRESS", "_COMPLETE"))
+    providers.save(tx, after)
+    return after
+
+
 def clusters_with(reader: Reader, region: str, name: str) -> list[str]:
     """The ACTIVE clusters that the provider is associated with."""
     return [
@@ -90,6 +99,12 @@ def clusters_with(reader: Reader, region: str, name: str) -> list[str]:
         for each in store.clusters.where(reader, "region = ? AND status = 'ACTIVE' ORDER BY name", region)
         if name in (each.spec.get("capacityProviders") or [])
     ]
+
+
+def of_group(reader: Reader, region: str, group: str) -> str:
+    """The name of the provider that an Auto Scaling group belongs to, empty if to none."""
+    found = [each.name for each in active(reader, region) if group and each.group_name == group]
+    return found[0] if found else ""
 
 
 def zone_of_subnet(reader: Reader, subnet: str) -> str:

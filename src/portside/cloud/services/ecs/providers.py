@@ -12,16 +12,22 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
-from portside.cloud.services.ecs import errors, launching, names, provider_records, store, strategies, views
+from portside.cloud.services.ecs import (
+    errors,
+    group_marks,
+    launching,
+    names,
+    provider_records,
+    store,
+    strategies,
+    views,
+)
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.provider_records import Provider, ProviderStatus
 from portside.cloud.services.ecs.records import Cluster
 from portside.cloud.services.ecs.wakes import Wakes
 
-MANAGED_TAG = "AmazonECSManaged"
-DRAINING_HOOK = "ecs-managed-draining-termination-hook"
-HOOK_SECONDS = 3600
 DESCRIBED = 100
 UNPROTECTED = (
     "The managed termination protection setting for the capacity provider is invalid. To enable managed "
@@ -89,13 +95,13 @@ class ProviderApi:
                 status=ProviderStatus.ACTIVE,
                 group_name=group["AutoScalingGroupName"],
                 created_at=self._clock.now(),
+                update_status="CREATE_IN_PROGRESS",
                 spec=spec,
             )
             provider_records.providers.save(tx, made)
             store.drop_tags(tx, arn)
             store.set_tags(tx, arn, params.get("tags") or [])
-        await self._mark(caller, made)
-        self._wakes.providers(caller.region)
+        made = await self._marked(caller, made)
         return {"capacityProvider": self._shown(made, ("TAGS",))}
 
     @operation("UpdateCapacityProvider")
@@ -109,10 +115,9 @@ class ProviderApi:
         with self._database.write() as tx:
             fresh = provider_records.providers.get(tx, before.arn)
             assert fresh is not None
-            after = replace(fresh, spec=spec, update_status="UPDATE_COMPLETE", idle_since=None)
+            after = replace(fresh, spec=spec, update_status="UPDATE_IN_PROGRESS", idle_since=None)
             provider_records.providers.save(tx, after)
-        await self._mark(caller, after)
-        self._wakes.providers(caller.region)
+        after = await self._marked(caller, after)
         return {"capacityProvider": self._shown(after)}
 
     @operation("DeleteCapacityProvider")
@@ -133,7 +138,7 @@ class ProviderApi:
                 )
             after = replace(provider, status=ProviderStatus.INACTIVE, update_status="DELETE_COMPLETE")
             provider_records.providers.save(tx, after)
-        await self._unmark(caller, provider)
+        await group_marks.unmark(self._calls, caller, provider)
         return {"capacityProvider": self._shown(after)}
 
     @operation("DescribeCapacityProviders")
@@ -200,6 +205,14 @@ class ProviderApi:
 
     # The group
 
+    async def _marked(self, caller: Caller, provider: Provider) -> Provider:
+        """The provider once its group shows it; what is cut off here, the loop completes."""
+        await group_marks.mark(self._calls, caller, provider)
+        with self._database.write() as tx:
+            after = provider_records.complete(tx, provider.arn)
+        self._wakes.providers(caller.region)
+        return after
+
     async def _group(self, caller: Caller, reference: str) -> Params:
         name = reference.rpartition("autoScalingGroupName/")[2]
         answer = await self._calls(
@@ -211,46 +224,6 @@ class ProviderApi:
                 "The specified Auto Scaling group does not exist. Specify a valid one and try again."
             )
         return groups[0]
-
-    async def _mark(self, caller: Caller, provider: Provider) -> None:
-        """What the group shows of the provider: the tag, and the hook that lets instances be drained."""
-        if provider.managed:
-            tag = {
-                "ResourceId": provider.group_name,
-                "ResourceType": "auto-scaling-group",
-                "Key": MANAGED_TAG,
-                "Value": "",
-                "PropagateAtLaunch": True,
-            }
-            await self._calls("autoscaling", "CreateOrUpdateTags", {"Tags": [tag]}, caller)
-        if provider.spec["managedDraining"] == "ENABLED":
-            await self._calls(
-                "autoscaling",
-                "PutLifecycleHook",
-                {
-                    "LifecycleHookName": DRAINING_HOOK,
-                    "AutoScalingGroupName": provider.group_name,
-                    "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-                    "HeartbeatTimeout": HOOK_SECONDS,
-                    "DefaultResult": "CONTINUE",
-                },
-                caller,
-            )
-        else:
-            await self._unmark(caller, provider)
-
-    async def _unmark(self, caller: Caller, provider: Provider) -> None:
-        try:
-            await self._calls(
-                "autoscaling",
-                "DeleteLifecycleHook",
-                {"LifecycleHookName": DRAINING_HOOK, "AutoScalingGroupName": provider.group_name},
-                caller,
-            )
-        except AwsError as error:
-            # The hook was not there, or the group has gone before its provider.
-            if error.status >= 500 and "KeyError" not in error.message:
-                raise
 
 
 def _settings(given: Params, before: Params) -> Params:

@@ -48,7 +48,7 @@ from portside.cloud.services.ecs.records import (
 )
 from portside.cloud.services.ecs.reversal import Cause
 from portside.cloud.services.ecs.rollout import Breaker, Ended, Limits, Plan, Stop
-from portside.cloud.services.ecs.shift_records import Shift
+from portside.cloud.services.ecs.shift_records import LifecycleStage, Shift
 from portside.cloud.services.ecs.task_loop import halted
 from portside.cloud.services.ecs.traffic import Observed
 from portside.cloud.services.ecs.wakes import Wakes
@@ -94,6 +94,7 @@ class ServiceTurn:
         self._traffic = traffic or Observed()
         self._alarms = alarms or {}
         self._looked_at = looked_at
+        self._calm = False
         self._ids = ids
         self._now = now
         self._pace = pace
@@ -214,8 +215,10 @@ class ServiceTurn:
         due = shifts.due(after, self._now, self._pace.wait)
         if due is not None:
             self._recheck.append(due)
+        # Nothing hurries while both are kept; alarms are looked at as often as steady targets.
+        self._calm = after.stage is LifecycleStage.BAKE_TIME or shifts.pausing(after)
         if after.under_way or after.configuration.get("alarms", {}).get("enable"):
-            self._recheck.append(self._now + BUSY_POLL)
+            self._recheck.append(self._now + (STEADY_POLL if self._calm else BUSY_POLL))
         return after
 
     def _arrived(self, shift: Shift) -> bool:
@@ -511,7 +514,7 @@ class ServiceTurn:
             waits.append(self._pace.wait(PLACEMENT_RETRY))
         watched = bool(self._seen)
         if plan.stop or plan.start or (self._groups() and members and not plan.steady):
-            waits.append(BUSY_POLL)
+            waits.append(STEADY_POLL if self._calm else BUSY_POLL)
         elif watched:
             waits.append(STEADY_POLL)
         if plan.steady:

@@ -19,6 +19,7 @@ from portside.cloud.services.ecs.shift_records import ALONE, LifecycleStage, Shi
 
 LONGEST_STAGE = 24 * 3600.0
 HOOK_MINUTES = 1440
+SETTLES = 1.0  # a load balancer takes a moment to do what its rules say
 SUPERSEDED = "Deployment {} was replaced by a newer one"
 
 _S = LifecycleStage
@@ -90,12 +91,12 @@ def _step(shift: Shift, view: View, now: float, wait: Wait, new_id: NewId) -> Sh
         return _begin(shift, view, now)
     if not shift.in_steps or shift.stage is _S.CLEAN_UP:
         return shift
-    if shift.stage not in _TIMED and now - shift.since >= LONGEST_STAGE and not _pausing(shift):
+    if shift.stage not in _TIMED and now - shift.since >= LONGEST_STAGE and not pausing(shift):
         return GivenUp(f"the lifecycle stage {shift.stage} took longer than 24 hours")
     hooked = _hooks(shift, now, new_id)
     if isinstance(hooked, GivenUp) or hooked != shift:
         return hooked
-    if _pausing(shift):
+    if pausing(shift):
         return shift
     arrived = shift.weight == ALONE or view.production == shown_as(shift.weight)
     match shift.stage:
@@ -143,6 +144,8 @@ def _shifting(shift: Shift, view: View, arrived: bool, now: float, wait: Wait) -
         return shift
     if shift.reached_at is None:
         return replace(shift, reached_at=now)
+    if now < shift.reached_at + SETTLES:
+        return shift
     if shift.undoing:
         back = view.test or not any(each.get("test") for each in shift.routes)
         return _to(shift, _S.CLEAN_UP, now) if back else shift
@@ -193,7 +196,7 @@ def due(shift: Shift, now: float, wait: Wait) -> float | None:
     if shift.stage is _S.BAKE_TIME:
         times.append(baked_at(shift, wait))
     elif shift.stage is _S.PRODUCTION_TRAFFIC_SHIFT and shift.reached_at is not None:
-        times.append(shift.reached_at + wait(step_seconds(shift)))
+        times += [shift.reached_at + SETTLES, shift.reached_at + wait(step_seconds(shift))]
     if shift.under_way and shift.stage not in _TIMED:
         times.append(shift.since + LONGEST_STAGE)
     later = [each for each in times if each > now]
@@ -239,7 +242,8 @@ def _hook(given: Params, shift: Shift, now: float, number: str) -> Params:
     }
 
 
-def _pausing(shift: Shift) -> bool:
+def pausing(shift: Shift) -> bool:
+    """Does a hook hold the deployment at this stage?"""
     return any(
         each["status"] == "AWAITING_ACTION" and each["stage"] == shift.stage and each["at"] == shift.since
         for each in shift.hooks

@@ -13,7 +13,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.ecs.names import service_role_caller
 from portside.cloud.services.ecs.shift_records import ALONE, Shift
-from portside.cloud.services.ecs.shifts import share, weights
+from portside.cloud.services.ecs.shifts import share, shown_as, weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Traffic:
         if wanted is None:
             return share(seen.get(route["own"], 0), seen.get(route["other"], 0))
         own, other = weights(wanted)
-        if seen != {route["own"]: own, route["other"]: other}:
+        strangers = {group for group, weight in seen.items() if weight} - {route["own"], route["other"]}
+        if strangers or share(seen.get(route["own"], 0), seen.get(route["other"], 0)) != shown_as(wanted):
             await self._write(caller, rule, [(route["own"], own), (route["other"], other)])
             seen, _ = await self._read(caller, arn)
         return share(seen.get(route["own"], 0), seen.get(route["other"], 0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import capacity, fargate, store
+from portside.cloud.services.ecs import capacity, fargate, provider_records, store
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -109,6 +109,7 @@ def instance(reader: store.Reader, each: Instance, include: Collection[str] = ()
         "pendingTasksCount": pending(tasks),
         "attributes": [{"name": name, "value": value} for name, value in sorted(each.attributes.items())],
         "registeredAt": each.registered_at,
+        "capacityProviderName": provider_records.of_group(reader, each.region, each.group_name) or None,
         "attachments": [],
         "tags": store.tags_of(reader, each.arn) if "TAGS" in include else [],
     }
@@ -141,7 +142,7 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
         "desiredCount": each.desired,
         "runningCount": running(tasks),
         "pendingCount": pending(tasks),
-        **_launch(spec),
+        **launch(spec),
         "taskDefinition": each.definition,
         "deploymentConfiguration": spec.get("deploymentConfiguration"),
         "deployments": [_deployment(spec, d, tasks) for d in store.current_deployments(reader, each.arn)],
@@ -174,7 +175,7 @@ def sibling_role(arn: str) -> str:
     return f"arn:aws:iam::{account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
 
 
-def _launch(spec: Params, *, resolved: bool = False) -> Params:
+def launch(spec: Params, *, resolved: bool = False) -> Params:
     """How the tasks of a service or a deployment are launched; `resolved`: with LATEST as what it stands for."""
     strategy = spec.get("capacityProviderStrategy")
     shown: Params = (
@@ -202,7 +203,7 @@ def _deployment(service: Params, each: Deployment, tasks: list[Task]) -> Params:
         "failedTasks": each.failed,
         "createdAt": each.created_at,
         "updatedAt": each.updated_at,
-        **_launch(service | each.spec, resolved=True),
+        **launch(service | each.spec, resolved=True),
         "rolloutState": each.rollout,
         "rolloutStateReason": each.reason,
     }
