@@ -46,7 +46,6 @@ async def test_a_busy_container_gets_company_and_a_quiet_one_loses_it(
 ) -> None:
     world = World(tmp_path / "state.db", SystemClock(), docker, PACE, cloud_id)
     del world.calls.answers["cloudwatch", "PutMetricData"]
-    del world.calls.answers["cloudwatch", "DescribeAlarms"]
     shared: dict[str, Any] = {
         "database": world.database,
         "clock": world.clock,

@@ -67,7 +67,6 @@ class ScalingWorld:
 async def scaling_world(path: Path, **more: Any) -> AsyncIterator[ScalingWorld]:
     async with virtual_world(path, pace=FAST_PACE, **more) as world:
         del world.calls.answers["cloudwatch", "PutMetricData"]
-        del world.calls.answers["cloudwatch", "DescribeAlarms"]
         shared = {
             "database": world.database,
             "clock": world.clock,

@@ -77,7 +77,6 @@ async def scaled(tmp_path, **programs):
             ("autoscaling", "SetDesiredCapacity"): groups.set,
         }
         del world.calls.answers["cloudwatch", "PutMetricData"]
-        del world.calls.answers["cloudwatch", "DescribeAlarms"]
         shared = {"database": world.database, "clock": world.clock, "pace": FAST_PACE, "calls": world.calls}
         watch = CloudWatchApi(**shared, log=quiet_log(), account=ACCOUNT)
         world.calls.add(watch.service())
