@@ -120,9 +120,11 @@ async def test_the_alarms_come_and_go_with_the_policy(tmp_path):
 async def test_the_alarms_of_a_group_that_was_deleted_go_too(tmp_path):
     async with tracked(tmp_path) as made:
         await made.put()
-        made.kept.clear()
+        no_groups = {"AutoScalingGroups": []}
+        made.world.calls.answers["autoscaling", "DescribeAutoScalingGroups"] = lambda params: no_groups
         await made.world.clock.advance(40)
         assert await made.alarms() == {}
+        assert made.kept == {}, "nor does another group of that name inherit its policies"
 
 
 async def test_a_group_may_be_told_to_grow_only(tmp_path):

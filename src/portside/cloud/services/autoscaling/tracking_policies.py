@@ -58,10 +58,14 @@ class TrackingPolicies:
                 raise _invalid(f"TargetTrackingConfiguration is required for policies of type {KIND}.")
             metric_of(spec, group)
         answer = await self._ancillary("autoscaling", "PutScalingPolicy", params, caller)
-        if kind != KIND:
-            return answer
-        key = tracked.key_of(caller.region, group, name)
+        # Not every endpoint answers with the ARN.
         arn = answer.get("PolicyARN") or await self._arn(caller, group, name)
+        key = tracked.key_of(caller.region, group, name)
+        if kind != KIND:
+            # One of the name that tracked a target does so no longer.
+            if tracked.one(self._db, key) is not None:
+                await self.turn(key)
+            return answer | {"PolicyARN": arn}
         with self._db.write() as tx:
             before = tracked.one(tx, key)
             named = f"TargetTracking-{group}-Alarm{{}}-{self._ids.uuid()}"
@@ -142,14 +146,21 @@ class TrackingPolicies:
         return After(RECHECK)
 
     async def _there(self, policy: Tracked, caller: Caller) -> bool:
-        asked = {"AutoScalingGroupName": policy.group_name, "PolicyNames": [policy.name]}
+        named = {"AutoScalingGroupNames": [policy.group_name]}
+        groups = await self._calls("autoscaling", "DescribeAutoScalingGroups", named, caller)
+        asked: Params = {"AutoScalingGroupName": policy.group_name}
         try:
+            if not groups.get("AutoScalingGroups"):
+                # Endpoints keep the policies of a group that is gone, and another of its name would inherit them.
+                await self._ancillary("autoscaling", "DeletePolicy", asked | {"PolicyName": policy.name}, caller)
+                return False
+            asked["PolicyNames"] = [policy.name]
             found = await self._ancillary("autoscaling", "DescribePolicies", asked, caller)
         except AwsError as error:
             if error.status >= 500:
                 raise
             return False
-        return bool(found.get("ScalingPolicies"))
+        return any(each.get("PolicyType") == KIND for each in found.get("ScalingPolicies") or ())
 
     async def _delete(self, name: str, caller: Caller) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Owns the four metrics of `AWS/ECS` (CPU and memory, reservation and utilisation) and what `AWS/EC2` says of
 container instances. A cluster without instances has no reservation, as on AWS. Containers are asked once a period,
-a few at a time; what could not be observed is not published. Source: the ECS Developer Guide, "Amazon ECS
+many at a time; what could not be observed is not published. Source: the ECS Developer Guide, "Amazon ECS
 CloudWatch metrics".
 """
 
@@ -30,7 +30,8 @@ from portside.cloud.services.ecs.records import (
 from portside.cloud.services.ecs.usage import NOTHING, Share, Used
 
 PERIOD = 60.0
-AT_ONCE = 4
+# An engine may answer with its own next sample only, up to a second later; waiting for it costs nothing.
+AT_ONCE = 50
 MOST_DATA = 500
 # A container's first sample stands for all of its life, if that is not much longer than a period.
 FIRST = 1.5
