@@ -306,7 +306,6 @@ class World:
             ("elbv2", "DescribeRules"): self.balancer.describe_rules,
             ("elbv2", "ModifyRule"): self.balancer.modify_rule,
             ("elbv2", "ModifyListener"): self.balancer.modify_listener,
-            ("cloudwatch", "DescribeAlarms"): self._alarms,
             ("elbv2", "RegisterTargets"): self.balancer.register,
             ("elbv2", "DeregisterTargets"): self.balancer.deregister,
             ("elbv2", "DescribeTargetHealth"): self.balancer.health,
@@ -328,6 +327,11 @@ class World:
             region=REGION,
         )
         self.calls.add(self.ecs.service())
+
+    def watch(self, **alarms: str) -> None:
+        """Alarms with these states, instead of a CloudWatch."""
+        self.alarms |= alarms
+        self.calls.answers["cloudwatch", "DescribeAlarms"] = self._alarms
 
     def _alarms(self, params: Params) -> Params:
         found = [

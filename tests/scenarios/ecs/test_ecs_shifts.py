@@ -145,7 +145,7 @@ async def test_a_broken_green_never_gets_traffic_and_is_taken_away(tmp_path: Pat
 async def test_an_alarm_after_the_shift_gives_the_traffic_back_before_the_green_tasks_go(tmp_path: Path) -> None:
     async with virtual_world(tmp_path, next=RUNS) as world:
         site = Site(world)
-        world.alarms |= {"errors": "OK", "old": "ALARM"}
+        world.watch(errors="OK", old="ALARM")
         await site.create(alarms={"alarmNames": ["errors", "old"], "enable": True, "rollback": True})
         await site.deploy()
         await world.until(lambda: site.stage() == "BAKE_TIME")
@@ -259,7 +259,7 @@ async def test_a_restart_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> N
 
 async def test_alarms_undo_a_rolling_deployment_and_hold_it_until_they_have_kept_silent(tmp_path: Path) -> None:
     async with virtual_world(tmp_path, next=RUNS, newest=RUNS) as world:
-        world.alarms["errors"] = "OK"
+        world.watch(errors="OK")
         with pytest.raises(AwsError, match="alarms were not found: none"):
             await world.register()
             await world.create_service(
