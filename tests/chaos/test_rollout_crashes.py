@@ -66,6 +66,7 @@ class Stage:
     """What outlives a cloud: the engine, the load balancer, time."""
 
     def __init__(self, path: Path, strategy: str, image: str) -> None:
+        path.mkdir()
         self.path, self.strategy, self.image = path, strategy, image
         self.clock = VirtualClock()
         self.engine = FakeEngine(self.clock, {"app": RUNS, "next": RUNS, "broken": EXITS})
@@ -118,7 +119,6 @@ class Stage:
 
 async def run(path: Path, strategy: str, image: str, die_at: int = 0) -> int:
     """How many writes the deployment takes."""
-    path.mkdir()
     stage = Stage(path, strategy, image)
     try:
         with suppress(Killed):
@@ -143,8 +143,8 @@ async def run(path: Path, strategy: str, image: str, die_at: int = 0) -> int:
         ("rolling", "next", 1),
         ("blue/green", "next", 1),
         ("canary", "next", 5),
-        ("rolling", "broken", 3),
-        ("blue/green", "broken", 5),
+        ("rolling", "broken", 12),
+        ("blue/green", "broken", 25),
     ],
 )
 async def test_a_crash_before_the_writes_of_a_deployment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from docker_fixtures import connection
-
-sys.path.append(str(Path(__file__).parents[2] / "bench"))
-
-from rollouts import RATE, Site, load, until
+from worlds.rollouts import Site, load, until
 
 pytestmark = pytest.mark.docker
 
+RATE = 500
 KILLS = 2
-ROLLOUTS = 5  # bench/rollouts.py does fifty
+ROLLOUTS = 5
 GATEWAY = {"502", "503", "504"}
 
 

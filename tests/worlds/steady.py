@@ -1,6 +1,6 @@
 """Requests at a constant rate, whatever becomes of the ones before: a wrong answer must not slow the asking down.
 
-Runs in a process of its own until its input ends. Usage: python bench/steady.py HOST PORT RATE HOST_HEADER; prints
+Runs in a process of its own until its input ends. Usage: steady.py HOST PORT RATE HOST_HEADER; prints
 one line of JSON: how many were sent, and how often each kind of outcome came (a status, or the name of an error).
 """
 

@@ -1,18 +1,11 @@
-"""Rollouts of a service of two tasks under constant load: requests lost, and where the time of a rollout goes.
-
-On a whole cloud of its own, with real containers behind a real load balancer. What a rollout cannot save is the
-start of its containers, the health checks that they must pass, and the draining and stopping of the old ones; the
-rest is the orchestrator's own. Usage: python bench/rollouts.py [ROLLOUTS] [RATE]; prints lines of JSON.
-"""
+"""A whole cloud with a service of two tasks behind a load balancer, and constant load on it. Needs an engine."""
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +15,8 @@ from typing import Any
 
 import boto3
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+ROOT = Path(__file__).parents[2]
 
-ROLLOUTS = 50
-RATE = 500
 PORT = 3000
 LIMIT = 120.0
 DRAIN = 1
@@ -181,7 +171,14 @@ class Load:
 
 @contextmanager
 def load(site: Site, rate: float) -> Iterator[Load]:
-    words = [sys.executable, str(ROOT / "bench" / "steady.py"), site.address, str(PORT), str(rate), site.name]
+    words = [
+        sys.executable,
+        str(Path(__file__).with_name("steady.py")),
+        site.address,
+        str(PORT),
+        str(rate),
+        site.name,
+    ]
     asking = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found = Load()
     try:
@@ -200,31 +197,3 @@ def until(reached: Callable[[], Any], limit: float = LIMIT) -> Any:
             raise TimeoutError(f"not within {limit:.0f} s")
         time.sleep(0.05)
     return found
-
-
-def main() -> None:
-    from docker_fixtures import ensure_busybox
-    from portside import engines
-
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else ROLLOUTS
-    rate = float(sys.argv[2]) if len(sys.argv) > 2 else RATE
-    image = ensure_busybox(engines.find(dict(os.environ), Path.home()) or "")
-    with tempfile.TemporaryDirectory(prefix="portside-bench-") as name:
-        site = Site(Path(name), image, "127.0.0.68")
-        try:
-            site.begin()
-            quiet = [site.rollout() for _ in range(min(count, 5))]
-            with load(site, rate) as asked:
-                loaded = [site.rollout() for _ in range(count)]
-        finally:
-            site.end()
-    for text, rows in (("a rollout of 2 tasks", quiet), ("a rollout of 2 tasks under load", loaded)):
-        found: dict[str, Any] = {"name": text, "rollouts": len(rows), "unit": "s"}
-        for part in ("whole", "start", "checks", "ends", "own"):
-            found[part] = round(statistics.median(getattr(row, part) for row in rows), 2)
-        print(json.dumps(found))
-    print(json.dumps({"name": "requests lost", "failed": asked.failed, **asked.seen}))
-
-
-if __name__ == "__main__":
-    main()
