@@ -128,8 +128,8 @@ class Site:
             and found["runningCount"] == found["desiredCount"]
         )
 
-    def tasks(self, status: str = "RUNNING") -> list[dict[str, Any]]:
-        arns = self.ecs.list_tasks(desiredStatus=status)["taskArns"]
+    def tasks(self) -> list[dict[str, Any]]:
+        arns = self.ecs.list_tasks()["taskArns"]
         found: list[dict[str, Any]] = self.ecs.describe_tasks(tasks=arns)["tasks"] if arns else []
         return found
 
@@ -146,7 +146,7 @@ class Site:
         until(self.steady)
         ended = time.time()
         new = [each for each in self.tasks() if each["startedBy"] == made]
-        gone = [each for each in self.tasks("STOPPED") if each["taskArn"] in old]
+        gone = self.ecs.describe_tasks(tasks=list(old))["tasks"]
         started = max(each["startedAt"].timestamp() for each in new)
         created = min(each["createdAt"].timestamp() for each in new)
         stopping = min(each["stoppingAt"].timestamp() for each in gone)
