@@ -141,3 +141,71 @@ async def test_br_40_a_cluster_of_a_fixed_name_can_be_made_again(tmp_path: Path)
         for _ in range(2):
             assert await made.run("CreateStack", cluster) == "CREATE_COMPLETE", await made.reasons()
             assert await made.run("DeleteStack") == "DELETE_COMPLETE", await made.reasons()
+
+
+async def test_br_60_a_nonce_redeploys_the_same_revision_with_the_tag_resolved_again(tmp_path: Path) -> None:
+    def forced(nonce: str) -> dict[str, Any]:
+        return template(
+            "good", ForceNewDeployment={"EnableForceNewDeployment": "true", "ForceNewDeploymentNonce": nonce}
+        )
+
+    async with stacks(tmp_path) as made:
+        assert await made.run("CreateStack", forced("1")) == "CREATE_COMPLETE", await made.reasons()
+        (before,) = made.world.running()
+        assert await made.run("UpdateStack", forced("2")) == "UPDATE_COMPLETE", await made.reasons()
+        (after,) = made.world.running()
+        assert after["taskArn"] != before["taskArn"]
+        assert after["taskDefinitionArn"] == before["taskDefinitionArn"]
+
+
+async def test_an_alarm_fails_the_update_with_its_name_even_on_the_same_revision(tmp_path: Path) -> None:
+    watched = {"Alarms": {"AlarmNames": ["errors"], "Enable": True, "Rollback": True}}
+
+    def forced(nonce: str) -> dict[str, Any]:
+        nonces = {"EnableForceNewDeployment": True, "ForceNewDeploymentNonce": nonce}
+        return template("good", DeploymentConfiguration=watched, ForceNewDeployment=nonces)
+
+    async with stacks(tmp_path) as made:
+        made.world.watch(errors="OK")
+        assert await made.run("CreateStack", forced("1")) == "CREATE_COMPLETE", await made.reasons()
+        await made.do("UpdateStack", StackName="web", TemplateBody=json.dumps(forced("2")))
+        await made.world.until(lambda: len(made.world.running()) == 2)
+        made.world.alarms["errors"] = "ALARM"
+        await made.world.until(lambda: not made.status().endswith("_IN_PROGRESS"), 4 * 3600)
+        assert made.status() == "UPDATE_ROLLBACK_COMPLETE", await made.reasons()
+        assert any(
+            each.startswith("Service UPDATE_FAILED") and "errors went into ALARM" in each
+            for each in await made.reasons()
+        )
+
+
+async def test_a_blue_green_service_that_cannot_shift_fails_with_the_reason(tmp_path: Path) -> None:
+    async with stacks(tmp_path) as made:
+        world = made.world
+        blue, green = world.balancer.group("blue"), world.balancer.group("green", attached=False)
+        rule = world.balancer.rule("production", blue)
+        further = {
+            "AlternateTargetGroupArn": green,
+            "ProductionListenerRule": rule,
+            "RoleArn": "arn:aws:iam::000000000000:role/shift",
+        }
+        balancer = {"TargetGroupArn": blue, "ContainerName": "app", "ContainerPort": 3000}
+        pause = {
+            "TargetType": "PAUSE",
+            "LifecycleStages": ["POST_SCALE_UP"],
+            "TimeoutConfiguration": {"TimeoutInMinutes": 5, "Action": "ROLLBACK"},
+        }
+        shifting: dict[str, Any] = {
+            "LoadBalancers": [balancer | {"AdvancedConfiguration": further}],
+            "DeploymentConfiguration": {"Strategy": "BLUE_GREEN", "BakeTimeInMinutes": 5},
+        }
+        assert await made.run("CreateStack", template("good", **shifting)) == "CREATE_COMPLETE", (
+            await made.reasons()
+        )
+        assert await made.run("UpdateStack", template("better", **shifting)) == "UPDATE_COMPLETE"
+        assert world.balancer.rules[rule] == {green: 100, blue: 0}
+        shifting["DeploymentConfiguration"] = {"Strategy": "BLUE_GREEN", "LifecycleHooks": [pause]}
+        assert await made.run("UpdateStack", template("good", **shifting)) == "UPDATE_ROLLBACK_COMPLETE"
+        assert any("was not continued in time" in each for each in await made.reasons()), await made.reasons()
+        assert world.balancer.rules[rule] == {green: 100, blue: 0}
+        assert [each["containers"][0]["image"] for each in world.running()] == ["better"]

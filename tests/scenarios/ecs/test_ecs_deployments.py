@@ -68,3 +68,37 @@ async def test_a_rollback_that_fails_is_not_rolled_back_again(tmp_path: Path) ->
         assert len(world.engine.created) == created == 7
         listed = (await world.call("ListServiceDeployments", {"service": "web"}))["serviceDeployments"]
         assert listed[0]["status"] == "ROLLBACK_FAILED"
+
+
+async def test_br_03_a_rollback_leaves_the_revision_that_runs_active(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path, broken=EXITS) as world:
+        good = await world.register()
+        await world.create_service(**BREAKER)
+        await world.until_steady()
+        await world.register(image="broken")
+        await world.call("UpdateService", {"service": "web", "taskDefinition": "web"})
+        await world.until_steady()
+        assert world.service()["taskDefinition"] == good
+        shown = await world.call("DescribeTaskDefinition", {"taskDefinition": good})
+        assert shown["taskDefinition"]["status"] == "ACTIVE"
+        assert [each["taskDefinitionArn"] for each in world.running()] == [good]
+
+
+async def test_br_12_an_old_task_runs_until_its_target_is_drained(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        group = world.balancer.group()
+        world.balancer.drains = True
+        await world.register(portMappings=[{"containerPort": 80}])
+        balancer = {"targetGroupArn": group, "containerName": "app", "containerPort": 80}
+        await world.create_service(loadBalancers=[balancer])
+        await world.until_steady()
+        await world.call("UpdateService", {"service": "web", "forceNewDeployment": True})
+        await world.until(lambda: "draining" in world.balancer.groups[group].values())
+        await world.clock.advance(20)
+        assert len(world.engine.running) == 2, "the old container still answers what it was asked"
+        world.balancer.finish_draining()
+        drained = world.clock.now()
+        await world.until(lambda: len(world.engine.running) == 1)
+        assert world.clock.now() - drained < 3
+        await world.until_steady()
+        assert list(world.balancer.groups[group].values()) == ["healthy"]

@@ -1,7 +1,8 @@
 """AWS::ECS::Cluster, TaskDefinition and Service.
 
-A service is complete when the deployment that the stack made has rolled out: a rollback by the circuit breaker
-is a failure of the resource, although the service itself is stable again.
+A service is complete when the deployment that the stack made has rolled out: one that was undone (by the circuit
+breaker, by alarms, by a person, or because its traffic could not be shifted) is a failure of the resource,
+although the service itself is stable again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from portside.cloud.services.cloudformation.resources.naming import FAMILY, PLAI
 from portside.cloud.services.cloudformation.resources.shapes import request
 
 BREAKER = "Error occurred during operation 'ECS Deployment Circuit Breaker was triggered'."
+OTHERWISE = "Error occurred during operation 'ECS Deployment failed': {}"
+BREAKER_EVENT = "tasks failed to start."
 STABLE_WITHIN = 3 * 3600.0
 
 
@@ -230,12 +233,16 @@ class Service(Handler):
         ours = work.state.get("deployment", "")
         mine = next((each for each in deployments if each["id"] == ours), None)
         primary = next((each for each in deployments if each.get("status") == "PRIMARY"), deployments[0])
+        # The events tell why even when nothing is left of the deployment.
+        why = _given_up(service, ours) if ours else ""
+        if why:
+            raise Failure(BREAKER if why == BREAKER_EVENT else OTHERWISE.format(why))
         if mine is not None and mine.get("rolloutState") == "FAILED":
-            raise Failure(_why(mine))
+            raise Failure(BREAKER)
         if ours and primary["id"] != ours and _other_definition(work, primary):
-            raise Failure(_why(primary))
+            raise Failure(BREAKER)
         if primary.get("rolloutState") == "FAILED":
-            raise Failure(_why(primary))
+            raise Failure(BREAKER)
         state = primary.get("rolloutState")
         if state is None:
             return bool(len(deployments) == 1 and primary.get("runningCount", 0) >= primary.get("desiredCount", 0))
@@ -258,18 +265,19 @@ class Service(Handler):
         return found is None or found.get("status") == "INACTIVE"
 
 
-def _why(deployment: Params) -> str:
-    """What ended the deployment that the stack made; `deployment` is it, or the one that undoes it."""
-    reason = str(deployment.get("rolloutStateReason") or "")
-    if not reason or "circuit breaker" in reason:
-        return BREAKER
-    return f"Error occurred during operation '{reason.partition(': rolling back')[0].rstrip('.')}'."
-
-
 def _primary_id(service: Params) -> str:
     for each in service.get("deployments", []):
         if each.get("status") == "PRIMARY":
             return str(each["id"])
+    return ""
+
+
+def _given_up(service: Params, deployment: str) -> str:
+    """Why a deployment failed, empty if it has not."""
+    for event in service.get("events", []):
+        _, found, why = str(event.get("message", "")).partition(f"(deployment {deployment}) deployment failed: ")
+        if found:
+            return why
     return ""
 
 
