@@ -34,6 +34,7 @@ server.keepAliveTimeout = 65000;
 server.listen(3000);
 process.on("SIGTERM", () => { server.close(() => process.exit(0)); server.closeIdleConnections(); });
 """
+LOAD = Path(__file__).parents[1] / "tests" / "worlds" / "steady.py"
 USER_DATA = "#!/bin/bash\necho ECS_CLUSTER=default >> /etc/ecs/ecs.config\n"
 INTERVAL, DRAIN = 5, 5  # as configured; the cloud runs at its fast pace
 PACE, FLOOR = 0.1, 0.2  # of that pace
@@ -134,7 +135,7 @@ def main() -> int:
         try:
             site = Site(ours.port)
             site.make()
-            words = [sys.executable, str(Path(__file__).with_name("steady.py")), "127.0.0.1", str(PORT), str(RATE)]
+            words = [sys.executable, str(LOAD), "127.0.0.1", str(PORT), str(RATE), "localhost"]
             load = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             try:
                 under_load = [site.rollout() for _ in range(ROUNDS)]
@@ -144,7 +145,7 @@ def main() -> int:
             quiet = [site.rollout() for _ in range(5)]
         finally:
             ours.stop()
-    lost = found["sent"] - found["good"]
+    lost = found["sent"] - found["outcomes"].get("200", 0)
     print(f"{ROUNDS} rollouts under {RATE}/s: {found}", file=sys.stderr)
     needed = max(FLOOR, INTERVAL * PACE / 5) + max(FLOOR, DRAIN * PACE)
     rests = []

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 PORT = 3000
 LIMIT = 120.0
-DRAIN = 1
+DRAIN = 10  # a second at the fast pace: longer than any answer takes, however busy the machine is
 USER_DATA = "#!/bin/sh\necho ECS_CLUSTER=default >> /etc/ecs/ecs.config\n"
 SERVER = "echo hello > /www/index.html; httpd -f -p 3000 -h /www & trap 'kill $!' TERM; wait"
 
