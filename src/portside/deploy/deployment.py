@@ -13,7 +13,7 @@ from typing import Any
 
 from portside.deploy import changeset
 from portside.deploy.api import Aws
-from portside.deploy.diagnose import cause, next_step
+from portside.deploy.diagnose import cause, next_step, waiting
 from portside.deploy.errors import NotAccepted, StackFailed, TimedOut
 from portside.deploy.events import EventReader, StackEvent
 
@@ -138,10 +138,9 @@ def follow(
         if not status.endswith("_IN_PROGRESS"):
             break
         if aws.clock.now() > deadline:
-            waiting = sorted({e.logical_id for e in happened if e.status.endswith("_IN_PROGRESS")})
             raise TimedOut(
                 f"{record['StackName']} is still {status}",
-                f"waiting for {', '.join(waiting)}",
+                waiting(aws, happened),
                 f"Look at `aws cloudformation describe-stack-events --stack-name {record['StackName']}`.",
             )
         aws.clock.sleep(aws.target.poll)

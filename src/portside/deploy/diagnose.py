@@ -33,6 +33,8 @@ def cause(aws: Aws, record: dict[str, Any], happened: list[StackEvent]) -> str:
     said = f"{first.logical_id} ({first.type}): {first.reason or 'no reason given'}"
     if first.type == SERVICE and first.physical_id:
         detail = _service_detail(aws, first.physical_id)
+        if "health checks" in detail:
+            detail = f"{detail} {allowances(aws, first.physical_id)}".rstrip()
         if detail:
             return f"{said} {detail}"
     return said
@@ -56,6 +58,71 @@ def _service_detail(aws: Aws, service_arn: str) -> str:
     """What the newest stopped task of the service died of."""
     told = (describe_stopped(task) for task in stopped_tasks(aws, service_arn))
     return next((text for text in told if text), "")
+
+
+def allowances(aws: Aws, service_arn: str) -> str:
+    """The two times that a program is given to start, side by side, for they are taken for each other."""
+    parts = service_arn.split("/")
+    if len(parts) < 3:
+        return ""
+    ecs = aws.client("ecs")
+    try:
+        with aws.errors("the service cannot be read"):
+            (service,) = ecs.describe_services(cluster=parts[-2], services=[service_arn])["services"]
+            described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+    except (DeployError, ValueError):
+        return ""
+    grace = service.get("healthCheckGracePeriodSeconds") or 0
+    starts = [
+        f"{each['name']} {each['healthCheck'].get('startPeriod') or 0} s"
+        for each in described["containerDefinitions"]
+        if each.get("healthCheck")
+    ]
+    own = (
+        f"the containers' own checks: start period {', '.join(starts)}" if starts else "no container checks itself"
+    )
+    return f"The load balancer's checks: grace period {grace} s; {own}."
+
+
+def waiting(aws: Aws, happened: list[StackEvent]) -> str:
+    """What an operation that takes too long waits for: resources, and of a service its newest events."""
+    newest = {each.logical_id: each for each in happened if not each.about_stack}
+    open_ = [each for each in newest.values() if each.status.endswith("_IN_PROGRESS")]
+    told = [f"waiting for {', '.join(sorted(each.logical_id for each in open_)) or 'the stack itself'}"]
+    for each in open_:
+        if each.type == SERVICE and each.physical_id.count("/") >= 2:
+            told += _service_events(aws, each.physical_id)
+    return "; ".join(told)
+
+
+def _service_events(aws: Aws, service_arn: str) -> list[str]:
+    ecs, cluster = aws.client("ecs"), service_arn.split("/")[-2]
+    try:
+        with aws.errors("the service cannot be read"):
+            (service,) = ecs.describe_services(cluster=cluster, services=[service_arn])["services"]
+            draining = _draining(aws, service)
+    except (DeployError, ValueError):
+        return []
+    return [*draining, *(each["message"] for each in service.get("events", [])[:3])]
+
+
+def _draining(aws: Aws, service: dict[str, Any]) -> list[str]:
+    """The targets that old tasks wait for, and how long at most."""
+    elb = aws.client("elbv2")
+    found = []
+    for balancer in service.get("loadBalancers", []):
+        group = balancer["targetGroupArn"]
+        health = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        ids = [
+            f"{each['Target']['Id']}:{each['Target'].get('Port', 0)}"
+            for each in health
+            if each["TargetHealth"]["State"] == "draining"
+        ]
+        if ids:
+            rows = elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+            delay = next((r["Value"] for r in rows if r["Key"] == "deregistration_delay.timeout_seconds"), "300")
+            found.append(f"{', '.join(ids)} is draining, {delay} s at the longest")
+    return found
 
 
 # ECS's own doing, and no sign of a fault.

@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cfn_world import CALLER
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.models import model
 from portside.cloud.protocol.shapes import violations
 from portside.cloud.services.calls import Caller, Params
@@ -209,3 +212,12 @@ async def test_a_blue_green_service_that_cannot_shift_fails_with_the_reason(tmp_
         assert any("was not continued in time" in each for each in await made.reasons()), await made.reasons()
         assert world.balancer.rules[rule] == {green: 100, blue: 0}
         assert [each["containers"][0]["image"] for each in world.running()] == ["better"]
+
+
+async def test_br_61_a_template_with_latest_has_no_changes_whatever_was_pushed(tmp_path: Path) -> None:
+    async with stacks(tmp_path) as made:
+        made.world.engine.programs["good:latest"] = RUNS
+        assert await made.run("CreateStack", template("good:latest")) == "CREATE_COMPLETE", await made.reasons()
+        made.world.engine.programs["good:latest"] = EXITS
+        with pytest.raises(AwsError, match="No updates are to be performed"):
+            await made.run("UpdateStack", template("good:latest"))

@@ -176,6 +176,7 @@ def deployment(tasks=TASKS, told=EVENTS, lines=("TypeError: greeting is not a fu
         ecs={
             "list_tasks": lambda **given: {"taskArns": [each["taskArn"] for each in tasks]},
             "describe_tasks": lambda **given: {"tasks": list(tasks)},
+            "describe_services": lambda **given: {"services": [{"taskDefinition": "app:1"}]},
             "describe_task_definition": lambda taskDefinition: {"taskDefinition": definition},  # noqa: N803
         },
         logs={"get_log_events": get_log_events},

@@ -10,7 +10,7 @@ import pytest
 
 from portside.cli import exits
 from portside.deploy import logs, verify
-from portside.deploy.diagnose import cause, describe_stopped
+from portside.deploy.diagnose import allowances, cause, describe_stopped, waiting
 from portside.deploy.errors import NotAccepted, StackFailed, TimedOut
 from portside.deploy.events import StackEvent
 from portside.image.errors import ImageError
@@ -100,7 +100,7 @@ def test_what_answers_is_counted():
     assert verify.wait_until_answering(running(), "stack", "new") == 1
 
 
-def test_the_old_image_after_a_rollback_is_a_failure_however_stable_it_is():
+def test_br_06_the_old_image_after_a_rollback_is_a_failure_however_stable_it_is():
     aws = running(image="app:old", reason="ECS deployment circuit breaker: rolling back")
     with pytest.raises(StackFailed, match="does not run new") as caught:
         verify.wait_until_answering(aws, "stack", "new")
@@ -164,3 +164,53 @@ def test_a_fault_of_ours_says_so_and_where():
         failure = exits.fault(error)
     assert (failure.code, failure.what) == (exits.OTHER, "portside failed: ValueError('oops')")
     assert failure.why.startswith("at test_reading.py:")
+
+
+SERVICE = "arn:aws:ecs:us-east-1:000000000000:service/staging/web"
+
+
+def stack_event(name, kind, status, physical=""):
+    return StackEvent("1", "stack", name, physical, kind, status, "")
+
+
+def test_br_10_a_time_out_says_what_drains_until_when_and_the_newest_events():
+    service = {
+        "loadBalancers": [{"targetGroupArn": "group"}],
+        "events": [{"message": "(service web) has begun draining connections on 1 tasks."}],
+    }
+    attributes = [{"Key": "deregistration_delay.timeout_seconds", "Value": "300"}]
+    targets = [
+        {"Target": {"Id": "i-1", "Port": 32768}, "TargetHealth": {"State": "draining"}},
+        {"Target": {"Id": "i-1", "Port": 32769}, "TargetHealth": {"State": "healthy"}},
+    ]
+    aws = Scripted(
+        ecs=SimpleNamespace(describe_services=lambda **_: {"services": [service]}),
+        elbv2=SimpleNamespace(
+            describe_target_health=lambda **_: {"TargetHealthDescriptions": targets},
+            describe_target_group_attributes=lambda **_: {"Attributes": attributes},
+        ),
+    )
+    happened = [
+        stack_event("TaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_IN_PROGRESS"),
+        stack_event("TaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_COMPLETE"),
+        stack_event("Service", "AWS::ECS::Service", "UPDATE_IN_PROGRESS", SERVICE),
+    ]
+    assert waiting(aws, happened) == (
+        "waiting for Service; i-1:32768 is draining, 300 s at the longest; "
+        "(service web) has begun draining connections on 1 tasks."
+    )
+
+
+def test_br_08_grace_period_and_start_period_are_told_side_by_side():
+    definition = {
+        "containerDefinitions": [{"name": "app", "healthCheck": {"startPeriod": 120}}, {"name": "side"}],
+    }
+    aws = Scripted(
+        ecs=SimpleNamespace(
+            describe_services=lambda **_: {"services": [{"taskDefinition": "web:1"}]},
+            describe_task_definition=lambda **_: {"taskDefinition": definition},
+        )
+    )
+    assert allowances(aws, SERVICE) == (
+        "The load balancer's checks: grace period 0 s; the containers' own checks: start period app 120 s."
+    )
