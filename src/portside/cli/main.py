@@ -129,7 +129,7 @@ def logs(
 def execute(
     command: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="[COMMAND]...", help="Default: a shell.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="Default: a shell.", show_default=False),
     ] = None,
     directory: AppOption = HERE,
     env: EnvOption = "staging",
@@ -139,7 +139,7 @@ def execute(
 ) -> None:
     """Run a command in a running container of the app, and exit with its code.
 
-    The service must allow it: exec = true below [service].
+    The service must allow it: `exec = true` in the table service of portside.toml.
 
     Examples: portside exec | portside exec -- ls -l /srv
     """
