@@ -1,4 +1,4 @@
-"""AWS::AutoScaling::AutoScalingGroup, LaunchConfiguration and ScalingPolicy.
+"""AWS::AutoScaling: groups, launch configurations, scaling policies, lifecycle hooks and scheduled actions.
 
 CreationPolicy and UpdatePolicy of a group are accepted and not waited for: nothing runs on this cloud's
 instances that would signal (docs/decisions/0010-stacks.md).
@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN, NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import request
@@ -183,3 +184,46 @@ class ScalingPolicy(Handler):
             "PolicyName": work.physical_id.rpartition("policyName/")[2],
         }
         await work.call(SERVICE, "DeletePolicy", params)
+
+
+class LifecycleHook(Declared):
+    type = "AWS::AutoScaling::LifecycleHook"
+    service = SERVICE
+    name_property = "LifecycleHookName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    name_is_unique = False
+    creates = Call("PutLifecycleHook", {"LifecycleHookName": "$name"})
+    updates = (Call("PutLifecycleHook", {"LifecycleHookName": "$id"}),)
+    deletes = Call(
+        "DeleteLifecycleHook", {"LifecycleHookName": "$id", "AutoScalingGroupName": "@AutoScalingGroupName"}
+    )
+    listing = Listing(
+        Call("DescribeLifecycleHooks", {"AutoScalingGroupName": "@AutoScalingGroupName"}, "LifecycleHooks"),
+        "LifecycleHookName",
+        {"LifecycleHookName": "$name"},
+        unique=True,
+    )
+    # A hook that loses one of these properties gets the service's default again.
+    absent: ClassVar = {"HeartbeatTimeout": 3600, "DefaultResult": "ABANDON"}
+
+
+class ScheduledAction(Declared):
+    type = "AWS::AutoScaling::ScheduledAction"
+    service = SERVICE
+    name_style: ClassVar[NameStyle | None] = GROUP
+    creates = Call("PutScheduledUpdateGroupAction", {"ScheduledActionName": "$name"})
+    updates = (Call("PutScheduledUpdateGroupAction", {"ScheduledActionName": "$id"}),)
+    deletes = Call(
+        "DeleteScheduledAction", {"ScheduledActionName": "$id", "AutoScalingGroupName": "@AutoScalingGroupName"}
+    )
+    listing = Listing(
+        Call(
+            "DescribeScheduledActions",
+            {"AutoScalingGroupName": "@AutoScalingGroupName"},
+            "ScheduledUpdateGroupActions",
+        ),
+        "ScheduledActionName",
+        {"ScheduledActionName": "$name"},
+        unique=True,
+    )
+    outputs: ClassVar = {"ScheduledActionName": "$id"}
