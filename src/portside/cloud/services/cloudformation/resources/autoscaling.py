@@ -70,7 +70,8 @@ class AutoScalingGroup(Handler):
         for each in work.properties.get("MetricsCollection") or []:
             params = request(SERVICE, "EnableMetricsCollection", each) | name
             await work.call(SERVICE, "EnableMetricsCollection", params)
-        for each in work.properties.get("NotificationConfigurations") or []:
+        single = work.properties.get("NotificationConfiguration")
+        for each in work.properties.get("NotificationConfigurations") or ([single] if single else []):
             topics = each.get("TopicARN")
             for topic in topics if isinstance(topics, list) else [topics]:
                 params = name | {"TopicARN": topic, "NotificationTypes": each.get("NotificationTypes") or []}

@@ -28,6 +28,8 @@ class Call:
     operation: str
     names: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
+    # Whether it is to be given those properties alone that differ, where it changes something.
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,8 @@ class Declared(Handler):
         sent = given | {name: self.absent[name] for name in changed if name not in given}
         for call in calls:
             if any(self._takes(call, name) for name in changed):
-                await self._apply(work, call, sent)
+                chosen = {name: value for name, value in sent.items() if name in changed} if call.partial else sent
+                await self._apply(work, call, chosen)
         await self._retag(work)
         return {}
 

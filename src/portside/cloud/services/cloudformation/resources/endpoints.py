@@ -19,6 +19,10 @@ class Endpoint(Tagged):
     _LISTS: ClassVar = ("RouteTableIds", "SubnetIds", "SecurityGroupIds")
     _VALUES: ClassVar = ("PolicyDocument", "PrivateDnsEnabled", "IpAddressType", "DnsOptions")
 
+    def given(self, properties: Params) -> Params:
+        # AWS's default, said aloud: not every endpoint that stands in for EC2 knows it.
+        return {"VpcEndpointType": "Gateway"} | properties
+
     def stuck(self, old: Params, new: Params) -> list[str]:
         return [name for name in super().stuck(old, new) if name not in (*self._LISTS, *self._VALUES)]
 
@@ -379,19 +383,24 @@ class AddressAssociation(Handler):
             raise self.not_offered(left)
 
     async def find(self, work: Work) -> str | None:
+        """An address that is bound to something else is bound anew, as on AWS; only this very binding counts."""
+        given = work.properties
         params: Params = {}
-        if work.properties.get("AllocationId"):
-            params["AllocationIds"] = [work.properties["AllocationId"]]
-        elif work.properties.get("EIP"):
-            params["PublicIps"] = [work.properties["EIP"]]
-        found = (await work.call("ec2", "DescribeAddresses", params)).get("Addresses", [])
-        if not params or not found or not found[0].get("AssociationId"):
+        if given.get("AllocationId"):
+            params["AllocationIds"] = [given["AllocationId"]]
+        elif given.get("EIP"):
+            params["PublicIps"] = [given["EIP"]]
+        else:
             return None
-        return str(found[0]["AssociationId"])
+        for each in (await work.call("ec2", "DescribeAddresses", params)).get("Addresses", []):
+            same = all(each.get(key) == given[key] for key in ("InstanceId", "NetworkInterfaceId") if key in given)
+            if each.get("AssociationId") and same:
+                return str(each["AssociationId"])
+        return None
 
     async def create(self, work: Work) -> tuple[str, Params]:
         params = request("ec2", "AssociateAddress", work.properties, {"EIP": "PublicIp"})
-        made = await work.call("ec2", "AssociateAddress", params)
+        made = await work.call("ec2", "AssociateAddress", params | {"AllowReassociation": True})
         return str(made["AssociationId"]), {}
 
     async def read(self, work: Work) -> Params:

@@ -104,7 +104,8 @@ class Handler:
 
     def refuse(self, properties: Params) -> None:
         """Raises Failure for a property that would have no effect here. Asked before anything is called."""
-        refused = [name for name in properties if name in self.unoffered]
+        # What is switched off asks for nothing.
+        refused = [name for name in properties if name in self.unoffered and properties[name] is not False]
         if refused:
             raise self.not_offered(refused, self.unoffered[refused[0]])
 

@@ -15,6 +15,14 @@ class LogGroup(Handler):
     name_style: ClassVar[NameStyle | None] = PLAIN
     tagged = True
 
+    unoffered: ClassVar = dict.fromkeys(
+        (
+            "BearerTokenAuthenticationEnabled", "DataProtectionPolicy", "DeletionProtectionEnabled",
+            "FieldIndexPolicies", "ResourcePolicyDocument",
+        ),
+        "",
+    )  # fmt: skip
+
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
 

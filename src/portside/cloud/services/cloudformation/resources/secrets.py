@@ -72,8 +72,10 @@ class Secret(Handler):
         return {"SecretString": text(document | {key: made})}
 
     async def create(self, work: Work) -> tuple[str, Params]:
-        given = {key: work.properties[key] for key in ("Description", "KmsKeyId") if key in work.properties}
-        params: Params = {"Name": work.name, "ClientRequestToken": work.token, **given, **await self._value(work)}
+        params: Params = {"Name": work.name, "ClientRequestToken": work.token} | await self._value(work)
+        for name in ("Description", "KmsKeyId"):
+            if name in work.properties:
+                params[name] = work.properties[name]
         tags = work.tag_list(system=False)
         if tags:
             params["Tags"] = tags
@@ -88,7 +90,7 @@ class Secret(Handler):
         if any(given.get(key) != old.get(key) for key in ("SecretString", "GenerateSecretString")):
             params |= await self._value(work)
         if params:
-            await work.call(SECRETS, "UpdateSecret", secret | params)
+            await self._change(work, secret | params | {"ClientRequestToken": work.token})
         wanted = work.all_tags(system=False)
         if wanted:
             await work.call(SECRETS, "TagResource", secret | {"Tags": work.tag_list(system=False)})
@@ -96,6 +98,14 @@ class Secret(Handler):
         if stale:
             await work.call(SECRETS, "UntagResource", secret | {"TagKeys": stale})
         return {}
+
+    async def _change(self, work: Work, params: Params) -> None:
+        try:
+            await work.call(SECRETS, "UpdateSecret", params)
+        except AwsError as error:
+            # The token has a value already: the call was made before, with another value made up.
+            if error.code != "ResourceExistsException" or "GenerateSecretString" not in work.properties:
+                raise
 
     async def read(self, work: Work) -> Params:
         return {"Id": work.physical_id}

@@ -26,7 +26,7 @@ class Table(Declared):
     tagged = True
     creates = Call("CreateTable", {"TableName": "$name"}, "TableDescription.TableName")
     reads = Call("DescribeTable", {"TableName": "$id"}, "Table")
-    updates = (Call("UpdateTable", {"TableName": "$id"}),)
+    updates = (Call("UpdateTable", {"TableName": "$id"}, partial=True),)
     further = (
         Call("UpdateTimeToLive", {"TableName": "$id"}),
         Call("UpdateContinuousBackups", {"TableName": "$id"}),
