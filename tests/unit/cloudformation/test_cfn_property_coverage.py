@@ -82,7 +82,7 @@ def sample(schema: Schema, node: dict[str, Any], name: str, depth: int = 0) -> A
         return node["enum"][-1]
     match kind:
         case "boolean":
-            return not (name in ("Enabled", "ActionsEnabled", "SourceDestCheck", "EnableDnsSupport"))
+            return name not in ("Enabled", "ActionsEnabled", "SourceDestCheck", "EnableDnsSupport")
         case "integer" | "number":
             return max(int(node.get("minimum", 7)), min(7, int(node.get("maximum", 7))))
         case "array":
@@ -207,7 +207,7 @@ async def asked(handler: Handler, properties: Params) -> list[str]:
 
 def required(kind: str, schema: Schema) -> Params:
     found = {
-        name: SAMPLES.get((kind, name), None) or sample(schema, schema.properties[name], name)
+        name: SAMPLES.get((kind, name)) or sample(schema, schema.properties[name], name)
         for name in schema.document.get("required") or []
     }
     return found | NEEDED.get(kind, {})
