@@ -33,6 +33,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("AWS::CodeBuild::Project", "Visibility"): "PUBLIC_READ",
     ("AWS::SNS::Subscription", "TopicArn"): "arn:aws:sns:us-east-1:000000000000:topic",
     ("AWS::IAM::AccessKey", "Status"): "Inactive",
+    ("AWS::Batch::JobQueue", "State"): "DISABLED",
     ("AWS::KMS::Key", "RotationPeriodInDays"): 90,
     ("AWS::EC2::SubnetNetworkAclAssociation", "SubnetId"): "their-subnetid",
     ("AWS::ApplicationAutoScaling::ScalingPolicy", "ScalingTargetId"): "service/x/y|ecs:service:DesiredCount|ecs",
@@ -126,7 +127,7 @@ def _object(schema: Schema, node: dict[str, Any], depth: int) -> Any:
     required = node.get("required") or []
     if {"Key", "Value"} <= set(members):
         return {"Key": "some-key", "Value": "some-value"}
-    chosen = required or [name for name in members][:1]
+    chosen = required or list(members)[:1]
     if depth >= DEPTH:
         chosen = required
     return {name: sample(schema, members[name], name, depth + 1) for name in chosen if name in members}

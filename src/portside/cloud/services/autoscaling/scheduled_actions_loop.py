@@ -1,8 +1,8 @@
 """Scheduled actions of Auto Scaling groups: putting, showing and deleting them, and doing what they say in time.
 
 One key per action. The next time is committed after the group was changed; the change sets sizes, so
-that doing it twice is doing it once. Schedules are the user's own times: no pace shortens them. One that fell into a
-time without the cloud is made up for once. The sizes are set by the public UpdateAutoScalingGroup.
+that doing it twice is doing it once. Schedules are the user's own times: no pace shortens them. One that fell
+into a time without the cloud is made up for once. The sizes are set by the public UpdateAutoScalingGroup.
 """
 
 from __future__ import annotations

@@ -25,6 +25,11 @@ class AutoScalingGroup(Handler):
     name_style: ClassVar[NameStyle | None] = GROUP
     tagged = True
 
+    unoffered: ClassVar = dict.fromkeys(
+        ("NotificationConfiguration", "NotificationConfigurations"),
+        "nobody is told when instances come and go; use a lifecycle hook.",
+    )
+
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
 
@@ -70,12 +75,6 @@ class AutoScalingGroup(Handler):
         for each in work.properties.get("MetricsCollection") or []:
             params = request(SERVICE, "EnableMetricsCollection", each) | name
             await work.call(SERVICE, "EnableMetricsCollection", params)
-        single = work.properties.get("NotificationConfiguration")
-        for each in work.properties.get("NotificationConfigurations") or ([single] if single else []):
-            topics = each.get("TopicARN")
-            for topic in topics if isinstance(topics, list) else [topics]:
-                params = name | {"TopicARN": topic, "NotificationTypes": each.get("NotificationTypes") or []}
-                await work.call(SERVICE, "PutNotificationConfiguration", params)
 
     async def settled(self, work: Work) -> bool:
         found = await self._describe(work, work.physical_id)

@@ -111,6 +111,24 @@ class LayerVersion(Declared):
         await work.call("lambda", "DeleteLayerVersion", {"LayerName": layer, "VersionNumber": int(version)})
 
 
+class Version(Declared):
+    type = "AWS::Lambda::Version"
+    service = "lambda"
+    creates = Call("PublishVersion", {}, "FunctionArn")
+    listing = Listing(Call("ListVersionsByFunction", {"FunctionName": "@FunctionName"}, "Versions"), "FunctionArn")
+    deletes = Call("DeleteFunction")
+    unoffered: ClassVar = dict.fromkeys(
+        ("ProvisionedConcurrencyConfig", "RuntimePolicy", "FunctionScalingConfig"), "functions do not run here."
+    )
+
+    async def read(self, work: Work) -> Params:
+        return {"FunctionArn": work.physical_id, "Version": work.physical_id.rpartition(":")[2]}
+
+    async def delete(self, work: Work) -> None:
+        function, _, version = work.physical_id.rpartition(":")
+        await work.call("lambda", "DeleteFunction", {"FunctionName": function, "Qualifier": version})
+
+
 class StateMachine(Declared):
     type = "AWS::StepFunctions::StateMachine"
     service = "stepfunctions"

@@ -33,6 +33,7 @@ from portside.cloud.services.cloudformation.resources import (
     network,
     principals,
     queues,
+    remote,
     s3,
     secrets,
     stores,
@@ -155,7 +156,44 @@ _TYPES: tuple[type[Handler], ...] = (
     functions.Archive,
     functions.ScheduleGroup,
     functions.Schedule,
+    functions.Version,
+    remote.RestApi,
+    remote.ApiResource,
+    remote.ApiMethod,
+    remote.ApiDeployment,
+    remote.ComputeEnvironment,
+    remote.JobQueue,
+    remote.JobDefinition,
+    remote.Thing,
+    remote.ThingType,
+    remote.ThingPolicy,
+    remote.RoleAlias,
+    remote.BillingGroup,
+    remote.JobTemplate,
+    remote.WarehouseSubnets,
+    remote.WarehouseParameters,
+    remote.Warehouse,
+    remote.Model,
+    remote.EndpointConfig,
+    remote.ModelEndpoint,
+    remote.NotebookConfig,
+    remote.Document,
+    remote.ResourceGroup,
+    remote.SecurityConfiguration,
 )
+# Types that the ancillary services could show, and that would do something else here than they say.
+WITHHELD = {
+    "AWS::CloudFormation::Stack": "nested stacks are not offered.",
+    "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
+    "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
+    "AWS::EMR::Cluster": "it would run nothing.",
+    "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
+    "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
+    "AWS::Logs::ResourcePolicy": "nothing but this cloud's own services writes to its log groups.",
+    "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
+    "AWS::SageMaker::NotebookInstance": "it would run nothing.",
+}
+CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
 
 
@@ -181,12 +219,19 @@ def facts(kind: str) -> Facts:
 def refuse_unknown(template: Template, active: Iterable[str]) -> None:
     """Types that AWS does not have, and those of the active resources that this cloud does not offer."""
     types = {name: each.type for name, each in template.resources.items()}
-    unknown = [kind for kind in types.values() if kind not in HANDLERS and kind not in schema.known_types()]
+    unknown = [
+        kind
+        for kind in types.values()
+        if kind not in HANDLERS and kind not in schema.known_types() and not kind.startswith(CUSTOM)
+    ]
     if unknown:
         raise invalid(f"Template format error: Unrecognized resource types: [{', '.join(sorted(set(unknown)))}]")
     unoffered = {types[name] for name in active if types[name] not in HANDLERS}
     if unoffered:
+        said = [f" {kind}: {WITHHELD[kind]}" for kind in sorted(unoffered) if kind in WITHHELD]
+        if any(kind.startswith(CUSTOM) for kind in unoffered):
+            said.append(" Custom resources need functions that run, which this cloud does not offer.")
         raise invalid(
             f"Template format error: Unrecognized resource types: [{', '.join(sorted(unoffered))}]. "
-            "AWS has them, portside's local cloud does not offer them."
+            f"AWS has them, portside's local cloud does not offer them.{''.join(said)}"
         )

@@ -1,0 +1,420 @@
+"""Types of services that lie far from this system: API Gateway, AWS Batch, IoT, Redshift, SageMaker and more.
+
+All are kept and shown by the ancillary services and do nothing here: no request is routed, no job runs, no model
+answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing, Tagging
+from portside.cloud.services.cloudformation.resources.handler import Failure, Work
+from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle, Suffix
+from portside.cloud.services.cloudformation.resources.shapes import request, text
+
+_LOWER = NameStyle(suffix=Suffix.LOWER, limit=63, lower=True)
+_SHORT = NameStyle(limit=63)
+
+
+class RestApi(Declared):
+    type = "AWS::ApiGateway::RestApi"
+    service = "apigateway"
+    name_property = "Name"
+    name_is_unique = False
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    tagged = True
+    creates = Call("CreateRestApi", {"name": "$name"}, "id")
+    reads = Call("GetRestApi", {"restApiId": "$id"})
+    listing = Listing(Call("GetRestApis", {}, "items"), "id", {"name": "$name"})
+    deletes = Call("DeleteRestApi", {"restApiId": "$id"})
+    renamed: ClassVar = {"ApiKeySourceType": "apiKeySource"}
+    outputs: ClassVar = {"RestApiId": "$id", "RootResourceId": "rootResourceId"}
+
+    async def read(self, work: Work) -> Params:
+        found = await work.call("apigateway", "GetResources", {"restApiId": work.physical_id})
+        root = next((each["id"] for each in found.get("items", []) if each.get("path") == "/"), "")
+        return {"RestApiId": work.physical_id, "RootResourceId": root}
+
+
+class ApiResource(Declared):
+    type = "AWS::ApiGateway::Resource"
+    service = "apigateway"
+    creates = Call("CreateResource", {}, "id")
+    listing = Listing(
+        Call("GetResources", {"restApiId": "@RestApiId"}, "items"),
+        "id",
+        {"parentId": "@ParentId", "pathPart": "@PathPart"},
+        unique=True,
+    )
+    deletes = Call("DeleteResource", {"restApiId": "@RestApiId", "resourceId": "$id"})
+    outputs: ClassVar = {"ResourceId": "$id"}
+
+
+class ApiMethod(Declared):
+    type = "AWS::ApiGateway::Method"
+    service = "apigateway"
+    _METHOD: ClassVar = {"restApiId": "@RestApiId", "resourceId": "@ResourceId", "httpMethod": "@HttpMethod"}
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("PutMethod", {})
+    reads = Call("GetMethod", _METHOD)
+    deletes = Call("DeleteMethod", _METHOD)
+    # What has operations of its own, which `configure` calls.
+    _PARTS: ClassVar = ("Integration", "MethodResponses")
+
+    def given(self, properties: Params) -> Params:
+        found = {key: value for key, value in properties.items() if key not in self._PARTS}
+        return {"AuthorizationType": "NONE"} | found
+
+    async def configure(self, work: Work) -> None:
+        method = self._names(work, Call("", self._METHOD), "")
+        integration = work.properties.get("Integration")
+        for each in work.properties.get("MethodResponses") or []:
+            params = request("apigateway", "PutMethodResponse", each) | method
+            await work.call("apigateway", "PutMethodResponse", params)
+        if not integration:
+            return
+        renamed = {"IntegrationHttpMethod": "integrationHttpMethod", "Type": "type"}
+        given = {key: value for key, value in integration.items() if key != "IntegrationResponses"}
+        params = request("apigateway", "PutIntegration", given, renamed) | method
+        await work.call("apigateway", "PutIntegration", params)
+        for each in integration.get("IntegrationResponses") or []:
+            params = request("apigateway", "PutIntegrationResponse", each) | method
+            await work.call("apigateway", "PutIntegrationResponse", params)
+
+    async def update(self, work: Work) -> Params:
+        # A method that is put again takes the place of the one that is there.
+        await self.create(work)
+        await self.configure(work)
+        return {}
+
+
+class ApiDeployment(Declared):
+    type = "AWS::ApiGateway::Deployment"
+    service = "apigateway"
+    creates = Call("CreateDeployment", {}, "id")
+    listing = Listing(Call("GetDeployments", {"restApiId": "@RestApiId"}, "items"), "id")
+    deletes = Call("DeleteDeployment", {"restApiId": "@RestApiId", "deploymentId": "$id"})
+    renamed: ClassVar = {"DeploymentCanarySettings": "canarySettings"}
+    outputs: ClassVar = {"DeploymentId": "$id"}
+    unoffered: ClassVar = {"StageDescription": ""}
+
+    async def delete(self, work: Work) -> None:
+        stage = work.properties.get("StageName")
+        if stage:
+            params = {"restApiId": work.properties["RestApiId"], "stageName": stage}
+            await work.call("apigateway", "DeleteStage", params)
+        await super().delete(work)
+
+
+class ComputeEnvironment(Declared):
+    type = "AWS::Batch::ComputeEnvironment"
+    service = "batch"
+    name_property = "ComputeEnvironmentName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateComputeEnvironment", {"computeEnvironmentName": "$name"}, "computeEnvironmentArn")
+    reads = Call("DescribeComputeEnvironments", {"computeEnvironments": "$id"}, "computeEnvironments.0")
+    listing = Listing(
+        Call("DescribeComputeEnvironments", {}, "computeEnvironments"),
+        "computeEnvironmentArn",
+        {"computeEnvironmentName": "$name"},
+        unique=True,
+    )
+    updates = (Call("UpdateComputeEnvironment", {"computeEnvironment": "$id"}, partial=True),)
+    deletes = Call("DeleteComputeEnvironment", {"computeEnvironment": "$id"})
+    renamed: ClassVar = {"MaxvCpus": "maxvCpus", "MinvCpus": "minvCpus", "DesiredvCpus": "desiredvCpus"}
+    outputs: ClassVar = {"ComputeEnvironmentArn": "$id"}
+    unoffered: ClassVar = {"ReplaceComputeEnvironment": "", "UpdatePolicy": ""}
+
+    async def read(self, work: Work) -> Params:
+        return {"ComputeEnvironmentArn": work.physical_id}
+
+    async def delete(self, work: Work) -> None:
+        environment = {"computeEnvironment": work.physical_id}
+        await work.call("batch", "UpdateComputeEnvironment", environment | {"state": "DISABLED"})
+        await super().delete(work)
+
+
+class JobQueue(Declared):
+    type = "AWS::Batch::JobQueue"
+    service = "batch"
+    name_property = "JobQueueName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateJobQueue", {"jobQueueName": "$name"}, "jobQueueArn")
+    listing = Listing(
+        Call("DescribeJobQueues", {}, "jobQueues"), "jobQueueArn", {"jobQueueName": "$name"}, unique=True
+    )
+    updates = (Call("UpdateJobQueue", {"jobQueue": "$id"}),)
+    deletes = Call("DeleteJobQueue", {"jobQueue": "$id"})
+    outputs: ClassVar = {"JobQueueArn": "$id"}
+
+    def given(self, properties: Params) -> Params:
+        return {"State": "ENABLED"} | properties
+
+    async def delete(self, work: Work) -> None:
+        await work.call("batch", "UpdateJobQueue", {"jobQueue": work.physical_id, "state": "DISABLED"})
+        await super().delete(work)
+
+
+class JobDefinition(Declared):
+    """An update registers a new revision, so it makes a new resource here as a task definition does."""
+
+    type = "AWS::Batch::JobDefinition"
+    service = "batch"
+    name_property = "JobDefinitionName"
+    name_is_unique = False
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("RegisterJobDefinition", {"jobDefinitionName": "$name"}, "jobDefinitionArn")
+    listing = Listing(
+        Call("DescribeJobDefinitions", {"jobDefinitionName": "$name"}, "jobDefinitions"), "jobDefinitionArn"
+    )
+    deletes = Call("DeregisterJobDefinition", {"jobDefinition": "$id"})
+    outputs: ClassVar = {"JobDefinitionArn": "$id"}
+    unoffered: ClassVar = {"ResourceRetentionPolicy": ""}
+
+
+class Thing(Declared):
+    type = "AWS::IoT::Thing"
+    service = "iot"
+    name_property = "ThingName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateThing", {"thingName": "$name"})
+    reads = Call("DescribeThing", {"thingName": "$id"})
+    updates = (Call("UpdateThing", {"thingName": "$id"}),)
+    deletes = Call("DeleteThing", {"thingName": "$id"})
+    outputs: ClassVar = {"Arn": "thingArn", "Id": "thingId"}
+
+
+class ThingType(Declared):
+    type = "AWS::IoT::ThingType"
+    service = "iot"
+    name_property = "ThingTypeName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    tagged = True
+    creates = Call("CreateThingType", {"thingTypeName": "$name"})
+    reads = Call("DescribeThingType", {"thingTypeName": "$id"})
+    deletes = Call("DeleteThingType", {"thingTypeName": "$id"})
+    outputs: ClassVar = {"Arn": "thingTypeArn", "Id": "thingTypeId"}
+    unoffered: ClassVar = {"DeprecateThingType": ""}
+
+
+class ThingPolicy(Declared):
+    type = "AWS::IoT::Policy"
+    service = "iot"
+    name_property = "PolicyName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreatePolicy", {"policyName": "$name"})
+    reads = Call("GetPolicy", {"policyName": "$id"})
+    deletes = Call("DeletePolicy", {"policyName": "$id"})
+    outputs: ClassVar = {"Arn": "policyArn", "Id": "$id"}
+
+    async def update(self, work: Work) -> Params:
+        if work.properties.get("Tags") != work.old.get("Tags"):
+            raise Failure(f"portside's local cloud cannot change the tags of {self.type}.", "NotUpdatable")
+        document = text(work.properties["PolicyDocument"])
+        params = {"policyName": work.physical_id, "policyDocument": document, "setAsDefault": True}
+        await work.call("iot", "CreatePolicyVersion", params)
+        return {}
+
+    async def delete(self, work: Work) -> None:
+        policy = {"policyName": work.physical_id}
+        for each in (await work.call("iot", "ListPolicyVersions", policy)).get("policyVersions", []):
+            if not each.get("isDefaultVersion"):
+                params = policy | {"policyVersionId": each["versionId"]}
+                await work.call("iot", "DeletePolicyVersion", params)
+        await super().delete(work)
+
+
+class RoleAlias(Declared):
+    type = "AWS::IoT::RoleAlias"
+    service = "iot"
+    name_property = "RoleAlias"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateRoleAlias", {"roleAlias": "$name"})
+    reads = Call("DescribeRoleAlias", {"roleAlias": "$id"}, "roleAliasDescription")
+    updates = (Call("UpdateRoleAlias", {"roleAlias": "$id"}),)
+    deletes = Call("DeleteRoleAlias", {"roleAlias": "$id"})
+    outputs: ClassVar = {"RoleAliasArn": "roleAliasArn"}
+
+
+class BillingGroup(Declared):
+    type = "AWS::IoT::BillingGroup"
+    service = "iot"
+    name_property = "BillingGroupName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateBillingGroup", {"billingGroupName": "$name"})
+    reads = Call("DescribeBillingGroup", {"billingGroupName": "$id"})
+    updates = (Call("UpdateBillingGroup", {"billingGroupName": "$id"}),)
+    deletes = Call("DeleteBillingGroup", {"billingGroupName": "$id"})
+    outputs: ClassVar = {"Arn": "billingGroupArn", "Id": "billingGroupId"}
+
+
+class JobTemplate(Declared):
+    type = "AWS::IoT::JobTemplate"
+    service = "iot"
+    name_property = "JobTemplateId"
+    creates = Call("CreateJobTemplate", {"jobTemplateId": "$name"})
+    reads = Call("DescribeJobTemplate", {"jobTemplateId": "$id"})
+    deletes = Call("DeleteJobTemplate", {"jobTemplateId": "$id"})
+    outputs: ClassVar = {"Arn": "jobTemplateArn"}
+
+
+class WarehouseSubnets(Declared):
+    type = "AWS::Redshift::ClusterSubnetGroup"
+    service = "redshift"
+    name_style: ClassVar[NameStyle | None] = _LOWER
+    tagged = True
+    creates = Call("CreateClusterSubnetGroup", {"ClusterSubnetGroupName": "$name"})
+    reads = Call("DescribeClusterSubnetGroups", {"ClusterSubnetGroupName": "$id"}, "ClusterSubnetGroups.0")
+    updates = (Call("ModifyClusterSubnetGroup", {"ClusterSubnetGroupName": "$id"}),)
+    deletes = Call("DeleteClusterSubnetGroup", {"ClusterSubnetGroupName": "$id"})
+    outputs: ClassVar = {"ClusterSubnetGroupName": "$id"}
+
+
+class WarehouseParameters(Declared):
+    type = "AWS::Redshift::ClusterParameterGroup"
+    service = "redshift"
+    name_property = "ParameterGroupName"
+    name_style: ClassVar[NameStyle | None] = _LOWER
+    tagged = True
+    creates = Call("CreateClusterParameterGroup", {"ParameterGroupName": "$name"})
+    reads = Call("DescribeClusterParameterGroups", {"ParameterGroupName": "$id"}, "ParameterGroups.0")
+    deletes = Call("DeleteClusterParameterGroup", {"ParameterGroupName": "$id"})
+
+
+class Warehouse(Declared):
+    type = "AWS::Redshift::Cluster"
+    service = "redshift"
+    name_property = "ClusterIdentifier"
+    name_style: ClassVar[NameStyle | None] = _LOWER
+    tagged = True
+    creates = Call("CreateCluster", {"ClusterIdentifier": "$name"})
+    reads = Call("DescribeClusters", {"ClusterIdentifier": "$id"}, "Clusters.0")
+    updates = (Call("ModifyCluster", {"ClusterIdentifier": "$id"}, partial=True),)
+    deletes = Call("DeleteCluster", {"ClusterIdentifier": "$id"})
+    outputs: ClassVar = {"Endpoint.Address": "Endpoint.Address", "Endpoint.Port": "Endpoint.Port"}
+    state_path = "ClusterStatus"
+    complete = frozenset({"available"})
+
+    async def delete(self, work: Work) -> None:
+        params = {"ClusterIdentifier": work.physical_id, "SkipFinalClusterSnapshot": True}
+        await work.call("redshift", "DeleteCluster", params)
+
+
+class _Learning(Declared):
+    """SageMaker's things are read, told and deleted by name; their Ref is the ARN."""
+
+    service = "sagemaker"
+    tagged = True
+    name_style: ClassVar[NameStyle | None] = _SHORT
+
+    def _name(self, work: Work) -> str:
+        return work.physical_id.rpartition("/")[2] or work.name
+
+    async def find(self, work: Work) -> str | None:
+        try:
+            found = await work.call("sagemaker", self._describes, {self.name_property: work.name})
+        except AwsError as error:
+            if self.missing(error) or "Could not find" in error.message or "not found" in error.message.lower():
+                return None
+            raise
+        return str(found[self._arn])
+
+    @property
+    def _noun(self) -> str:
+        return self.name_property.removesuffix("Name")
+
+    @property
+    def _describes(self) -> str:
+        return f"Describe{self._noun}"
+
+    @property
+    def _arn(self) -> str:
+        return f"{self._noun}Arn"
+
+    async def read(self, work: Work) -> Params:
+        return {self._arn: work.physical_id}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("sagemaker", f"Delete{self._noun}", {self.name_property: self._name(work)})
+
+
+class Model(_Learning):
+    type = "AWS::SageMaker::Model"
+    name_property = "ModelName"
+    creates = Call("CreateModel", {"ModelName": "$name"}, "ModelArn")
+
+
+class EndpointConfig(_Learning):
+    type = "AWS::SageMaker::EndpointConfig"
+    name_property = "EndpointConfigName"
+    creates = Call("CreateEndpointConfig", {"EndpointConfigName": "$name"}, "EndpointConfigArn")
+
+
+class ModelEndpoint(_Learning):
+    type = "AWS::SageMaker::Endpoint"
+    name_property = "EndpointName"
+    creates = Call("CreateEndpoint", {"EndpointName": "$name"}, "EndpointArn")
+    unoffered: ClassVar = dict.fromkeys(
+        ("ExcludeRetainedVariantProperties", "RetainAllVariantProperties", "RetainDeploymentConfig"), ""
+    )
+
+
+class NotebookConfig(_Learning):
+    type = "AWS::SageMaker::NotebookInstanceLifecycleConfig"
+    name_property = "NotebookInstanceLifecycleConfigName"
+    creates = Call(
+        "CreateNotebookInstanceLifecycleConfig",
+        {"NotebookInstanceLifecycleConfigName": "$name"},
+        "NotebookInstanceLifecycleConfigArn",
+    )
+
+
+class Document(Declared):
+    type = "AWS::SSM::Document"
+    service = "ssm"
+    name_property = "Name"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    tagged = True
+    creates = Call("CreateDocument", {"Name": "$name"})
+    reads = Call("DescribeDocument", {"Name": "$id"}, "Document")
+    deletes = Call("DeleteDocument", {"Name": "$id"})
+    unoffered: ClassVar = {"UpdateMethod": ""}
+
+    def given(self, properties: Params) -> Params:
+        content: Any = properties.get("Content")
+        return properties if content is None else properties | {"Content": text(content)}
+
+    def replaces(self, old: Params, new: Params) -> bool:
+        return any(old.get(key) != new.get(key) for key in {*old, *new} if key != "Tags")
+
+
+class ResourceGroup(Declared):
+    type = "AWS::ResourceGroups::Group"
+    service = "resource-groups"
+    name_property = "Name"
+    tagged = True
+    creates = Call("CreateGroup", {"Name": "$name"})
+    reads = Call("GetGroup", {"GroupName": "$id"}, "Group")
+    deletes = Call("DeleteGroup", {"GroupName": "$id"})
+    updates = (
+        Call("UpdateGroup", {"GroupName": "$id"}, partial=True),
+        Call("UpdateGroupQuery", {"GroupName": "$id"}, partial=True),
+    )
+    outputs: ClassVar = {"Arn": "GroupArn"}
+    tagging = Tagging("Tag", "Untag", "Arn", "Arn", keys="Keys")
+
+
+class SecurityConfiguration(Declared):
+    type = "AWS::EMR::SecurityConfiguration"
+    service = "emr"
+    name_property = "Name"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    creates = Call("CreateSecurityConfiguration", {"Name": "$name"})
+    reads = Call("DescribeSecurityConfiguration", {"Name": "$id"})
+    deletes = Call("DeleteSecurityConfiguration", {"Name": "$id"})
+
+    def missing(self, error: Any) -> bool:
+        return super().missing(error) or "does not exist" in error.message
