@@ -383,6 +383,9 @@ class Document(Declared):
     deletes = Call("DeleteDocument", {"Name": "$id"})
     unoffered: ClassVar = {"UpdateMethod": ""}
 
+    def missing(self, error: AwsError) -> bool:
+        return error.code == "InvalidDocument" or super().missing(error)
+
     def given(self, properties: Params) -> Params:
         content: Any = properties.get("Content")
         return properties if content is None else properties | {"Content": text(content)}

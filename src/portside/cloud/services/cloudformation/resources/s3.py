@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
-from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work, is_missing
+from portside.cloud.services.cloudformation.resources.handler import Handler, Work, is_missing
 from portside.cloud.services.cloudformation.resources.naming import BUCKET, NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import request, text
 
@@ -159,12 +159,13 @@ class Bucket(Handler):
             raise
         return work.name
 
-    async def create(self, work: Work) -> tuple[str, Params]:
-        unknown = [name for name in work.properties if name not in PARTS and name not in _OTHERS]
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        unknown = [name for name in properties if name not in PARTS and name not in _OTHERS]
         if unknown:
-            raise Failure(
-                f"portside's local cloud does not offer {', '.join(unknown)} of a bucket.", "InvalidRequest"
-            )
+            raise self.not_offered(unknown)
+
+    async def create(self, work: Work) -> tuple[str, Params]:
         params: Params = {"Bucket": work.name}
         if work.caller.region != "us-east-1":
             params["CreateBucketConfiguration"] = {"LocationConstraint": work.caller.region}
