@@ -250,6 +250,7 @@ async def test_an_old_launch_configuration(cloud: Cloud) -> None:
 
 async def test_buckets(cloud: Cloud) -> None:
     resources: dict[str, Any] = {
+        "Queue": {"Type": "AWS::SQS::Queue"},
         "Bucket": {
             "Type": "AWS::S3::Bucket",
             "Properties": {
@@ -266,7 +267,31 @@ async def test_buckets(cloud: Cloud) -> None:
                     ]
                 },
                 "LifecycleConfiguration": {
-                    "Rules": [{"Id": "old", "Status": "Enabled", "ExpirationInDays": 30}],
+                    "Rules": [
+                        {
+                            "Id": "old",
+                            "Status": "Enabled",
+                            "ExpirationInDays": 30,
+                            "ObjectSizeGreaterThan": "128",
+                            "NoncurrentVersionTransitions": [
+                                {"TransitionInDays": 7, "StorageClass": "STANDARD_IA"}
+                            ],
+                        }
+                    ],
+                },
+                "NotificationConfiguration": {
+                    "QueueConfigurations": [
+                        {
+                            "Queue": {"Fn::GetAtt": ["Queue", "Arn"]},
+                            "Event": "s3:ObjectCreated:*",
+                            "Filter": {"S3Key": {"Rules": [{"Name": "suffix", "Value": ".zip"}]}},
+                        }
+                    ]
+                },
+                "ObjectLockEnabled": True,
+                "ObjectLockConfiguration": {
+                    "ObjectLockEnabled": "Enabled",
+                    "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
                 },
                 "Tags": [{"Key": "a", "Value": "b"}],
             },
@@ -297,10 +322,18 @@ async def test_buckets(cloud: Cloud) -> None:
     assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Enabled"
     rules = (await cloud.ask("s3", "GetBucketLifecycleConfiguration", **bucket))["Rules"]
     assert rules[0]["Expiration"]["Days"] == 30
+    assert rules[0]["NoncurrentVersionTransitions"][0]["NoncurrentDays"] == 7
+    told = (await cloud.ask("s3", "GetBucketNotificationConfiguration", **bucket))["QueueConfigurations"]
+    assert told[0]["Filter"]["Key"]["FilterRules"] == [{"Name": "suffix", "Value": ".zip"}]
+    lock = (await cloud.ask("s3", "GetObjectLockConfiguration", **bucket))["ObjectLockConfiguration"]
+    assert lock["Rule"]["DefaultRetention"]["Mode"] == "GOVERNANCE"
     assert f"arn:aws:s3:::{out['Bucket']}/*" in (await cloud.ask("s3", "GetBucketPolicy", **bucket))["Policy"]
     resources["Bucket"]["Properties"]["VersioningConfiguration"] = {"Status": "Suspended"}
+    del resources["Bucket"]["Properties"]["NotificationConfiguration"]
     await cloud.update(template)
     assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Suspended"
+    left = await cloud.ask("s3", "GetBucketNotificationConfiguration", **bucket)
+    assert not left.get("QueueConfigurations")
     await cloud.delete()
     assert (await cloud.ask("s3", "ListBuckets"))["Buckets"] == []
 

@@ -31,6 +31,8 @@ def request(
 
 
 def _convert(shape: Shape, value: Any, renamed: Mapping[str, str]) -> Any:
+    if getattr(shape, "is_document_type", False):
+        return value
     match shape.type_name:
         case "structure" if isinstance(value, Mapping):
             spelling = _spelling(shape)
@@ -67,6 +69,8 @@ def lost(
 
 def _lost(shape: Shape, value: Any, renamed: Mapping[str, str], path: str) -> list[str]:
     found: list[str] = []
+    if getattr(shape, "is_document_type", False):
+        return found
     if shape.type_name == "structure" and isinstance(value, Mapping):
         spelling = _spelling(shape)
         for name, member in value.items():
