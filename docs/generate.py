@@ -141,7 +141,12 @@ def _types() -> list[str]:
         real = f"real: {own}" if own and kind not in NOT_OWN else "ancillary"
         unoffered = ", ".join(sorted(_unoffered(found, handler))) or "none"
         out.append(f"| {kind} | {', '.join(fixed) or 'never'} | {real} | {unoffered} |")
-    out += ["", "Refused, although the ancillary endpoint could show them:\n", "| type | why |", "|---|---|"]
+    out += [
+        "",
+        "Refused, for they could be shown but would not do what they say:\n",
+        "| type | why |",
+        "|---|---|",
+    ]
     out += [f"| {kind} | {why} |" for kind, why in sorted(WITHHELD.items())]
     return out
 

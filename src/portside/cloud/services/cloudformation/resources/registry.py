@@ -181,17 +181,21 @@ _TYPES: tuple[type[Handler], ...] = (
     remote.ResourceGroup,
     remote.SecurityConfiguration,
 )
-# Types that the ancillary services could show, and that would do something else here than they say.
+# Types that could be shown, and that would do something else here than they say.
 WITHHELD = {
     "AWS::CloudFormation::Stack": "nested stacks are not offered.",
+    "AWS::CodeDeploy::Application": "nothing would be deployed; use the deployment strategies of ECS.",
+    "AWS::CodeDeploy::DeploymentGroup": "nothing would be deployed; use the deployment strategies of ECS.",
     "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
     "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
     "AWS::EMR::Cluster": "it would run nothing.",
     "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
     "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
+    "AWS::ElasticLoadBalancingV2::ListenerCertificate": "listeners speak HTTP here.",
     "AWS::Logs::ResourcePolicy": "nothing but this cloud's own services writes to its log groups.",
     "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
     "AWS::SageMaker::NotebookInstance": "it would run nothing.",
+    "AWS::WAFv2::WebACLAssociation": "it would let everything through.",
 }
 CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
