@@ -21,7 +21,7 @@ from api import Ours
 TASKS = 20
 SECONDS = 30
 START_LIMIT = 180
-IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "busybox")
+IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "portside/debian-node:bookworm")
 CPU_LIMIT = 3.0
 MEMORY_LIMIT = 250.0
 USER_DATA = "#!/bin/bash\necho ECS_CLUSTER=default >> /etc/ecs/ecs.config\n"
