@@ -1,7 +1,7 @@
 """Which instance types each region offers, read when they are asked for.
 
-Owns how moto gets this table. moto reads it for all regions as soon as EC2 is first used: a second and 47 MiB for 150,000 rows,
-of which a cloud in one region asks for a few hundred.
+Owns how moto gets this table. moto reads it for all regions as soon as EC2 is first used: a second and 47 MiB for
+150,000 rows, of which a cloud in one region asks for a few hundred.
 """
 
 from __future__ import annotations
