@@ -102,7 +102,8 @@ def main() -> None:
             spent = sum(used(each) - before.get(each, 0.0) for each in members)
             say(f"idle with {TASKS} tasks, CPU (peer: the limit)", 100 * spent / SECONDS, CPU_LIMIT, "% of a core")
             say("memory of the cloud itself (peer: the limit)", resident(pid), MEMORY_LIMIT, "MB")
-            say("the same with moto (peer: the limit)", sum(resident(each) for each in members), MEMORY_LIMIT, "MB")
+            together = sum(resident(each) for each in members)
+            say("the same with moto (peer: the limit)", together, MEMORY_LIMIT, "MB")
         finally:
             cloud.stop()
 
