@@ -84,6 +84,7 @@ async def test_an_api(cloud: Cloud) -> None:
         "apigateway", "GetMethod", restApiId=out["Api"], resourceId=out["Path"], httpMethod="GET"
     )
     assert found["authorizationType"] == "AWS_IAM"
+    assert (await cloud.ask("apigateway", "GetRestApi", restApiId=out["Api"]))["tags"] == {"a": "1"}
     await cloud.delete()
     assert (await cloud.ask("apigateway", "GetRestApis"))["items"] == []
 
@@ -157,11 +158,15 @@ async def test_warehouses_models_and_documents(cloud: Cloud) -> None:
         "Locked": of("EMR::SecurityConfiguration", SecurityConfiguration={"a": "b"}),
     }
     template = showing(resources, "Warehouse.Endpoint.Port")
-    out = await cloud.create(template)
+    out = await cloud.create(template, Tags=[{"Key": "team", "Value": "shop"}])
     assert out["Model"].startswith("arn:aws:sagemaker:") and out["WarehouseEndpointPort"] == "5439"
     resources["Warehouse"]["Properties"]["MasterUserPassword"] = "Correct-horse-10"
     resources["Run"]["Properties"]["Content"]["description"] = "two"
-    again = await cloud.update(template)
+    again = await cloud.update(template, Tags=[{"Key": "team", "Value": "web"}])
+    tags = (await cloud.ask("sagemaker", "ListTags", ResourceArn=out["Model"]))["Tags"]
+    assert tags == [{"Key": "team", "Value": "web"}]
+    (warehouse,) = (await cloud.ask("redshift", "DescribeClusters"))["Clusters"]
+    assert warehouse["Tags"] == [{"Key": "team", "Value": "web"}]
     assert again["Warehouse"] == out["Warehouse"] and again["Run"] != out["Run"]
     await cloud.delete()
     assert (await cloud.ask("redshift", "DescribeClusters"))["Clusters"] == []

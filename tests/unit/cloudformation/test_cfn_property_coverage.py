@@ -22,6 +22,7 @@ from portside.cloud.services.calls import Caller, Params
 from portside.cloud.services.cloudformation import properties as fitting
 from portside.cloud.services.cloudformation import resources
 from portside.cloud.services.cloudformation.resources import registry, shapes
+from portside.cloud.services.cloudformation.resources.declared import Declared
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.schema import Schema, load
 
@@ -303,3 +304,9 @@ async def test_no_member_of_a_property_is_lost_on_the_way(kind: str, dropped: li
             # Refused, or a made-up number that is none.
             continue
     assert set(dropped) <= APART
+
+
+def test_every_type_that_hands_on_the_tags_of_its_stack_can_change_them() -> None:
+    for kind, handler in registry.HANDLERS.items():
+        if isinstance(handler, Declared) and handler.tagged:
+            assert handler.tagging is not None, kind

@@ -46,7 +46,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """The operations that tag and untag, and the parameter that takes what is tagged (`arn` is an attribute)."""
+    """The operations that tag and untag, and the parameter that takes what is tagged: the physical id, or `arn`,
+    which is an attribute or a pattern such as `arn:aws:iot:{region}:{account}:thingtype/{id}`. `more` are
+    parameters that both want besides."""
 
     tag: str
     untag: str
@@ -54,6 +56,7 @@ class Tagging:
     arn: str = ""
     keys: str = "TagKeys"
     tags: str = "Tags"
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 def at(value: Any, path: str) -> Any:
@@ -279,16 +282,25 @@ class Declared(Handler):
             if before != (work.properties.get(self.tags_property) or []):
                 raise Failure(f"portside's local cloud cannot change the tags of {self.type}.", "NotUpdatable")
             return
-        target = (await self.read(work))[tagging.arn] if tagging.arn else work.physical_id
+        target = await self._tagged(work, tagging)
         described = model(self.service)
         assert described is not None
         shape = described.operation_model(tagging.tag).input_shape
         assert shape is not None
         if wanted:
             tags = self._as(shape.members[tagging.tags], wanted)
-            await work.call(self.service, tagging.tag, {tagging.target: target, tagging.tags: tags})
+            await work.call(self.service, tagging.tag, target | {tagging.tags: tags})
         if stale:
-            await work.call(self.service, tagging.untag, {tagging.target: target, tagging.keys: stale})
+            await work.call(self.service, tagging.untag, target | {tagging.keys: stale})
+
+    async def _tagged(self, work: Work, tagging: Tagging) -> Params:
+        found = work.physical_id
+        if ":" in tagging.arn:
+            caller = work.caller
+            found = tagging.arn.format(region=caller.region, account=caller.account, id=work.physical_id)
+        elif tagging.arn:
+            found = str((await self.read(work))[tagging.arn])
+        return {tagging.target: found, **tagging.more}
 
     async def delete(self, work: Work) -> None:
         await self._ask(work, self.deletes)

@@ -25,7 +25,6 @@ class RestApi(Declared):
     name_property = "Name"
     name_is_unique = False
     name_style: ClassVar[NameStyle | None] = PLAIN
-    tagged = True
     creates = Call("CreateRestApi", {"name": "$name"}, "id")
     reads = Call("GetRestApi", {"restApiId": "$id"})
     listing = Listing(Call("GetRestApis", {}, "items"), "id", {"name": "$name"})
@@ -197,6 +196,7 @@ class ThingType(Declared):
     reads = Call("DescribeThingType", {"thingTypeName": "$id"})
     deletes = Call("DeleteThingType", {"thingTypeName": "$id"})
     outputs: ClassVar = {"Arn": "thingTypeArn", "Id": "thingTypeId"}
+    tagging = Tagging("TagResource", "UntagResource", "resourceArn", "Arn", "tagKeys", "tags")
     unoffered: ClassVar = {"DeprecateThingType": ""}
 
 
@@ -271,6 +271,9 @@ class WarehouseSubnets(Declared):
     updates = (Call("ModifyClusterSubnetGroup", {"ClusterSubnetGroupName": "$id"}),)
     deletes = Call("DeleteClusterSubnetGroup", {"ClusterSubnetGroupName": "$id"})
     outputs: ClassVar = {"ClusterSubnetGroupName": "$id"}
+    tagging = Tagging(
+        "CreateTags", "DeleteTags", "ResourceName", "arn:aws:redshift:{region}:{account}:subnetgroup:{id}"
+    )
 
 
 class WarehouseParameters(Declared):
@@ -281,6 +284,9 @@ class WarehouseParameters(Declared):
     tagged = True
     creates = Call("CreateClusterParameterGroup", {"ParameterGroupName": "$name"})
     reads = Call("DescribeClusterParameterGroups", {"ParameterGroupName": "$id"}, "ParameterGroups.0")
+    tagging = Tagging(
+        "CreateTags", "DeleteTags", "ResourceName", "arn:aws:redshift:{region}:{account}:parametergroup:{id}"
+    )
     deletes = Call("DeleteClusterParameterGroup", {"ParameterGroupName": "$id"})
 
 
@@ -295,6 +301,9 @@ class Warehouse(Declared):
     updates = (Call("ModifyCluster", {"ClusterIdentifier": "$id"}, partial=True),)
     deletes = Call("DeleteCluster", {"ClusterIdentifier": "$id"})
     outputs: ClassVar = {"Endpoint.Address": "Endpoint.Address", "Endpoint.Port": "Endpoint.Port"}
+    tagging = Tagging(
+        "CreateTags", "DeleteTags", "ResourceName", "arn:aws:redshift:{region}:{account}:cluster:{id}"
+    )
     state_path = "ClusterStatus"
     complete = frozenset({"available"})
 
@@ -308,6 +317,7 @@ class _Learning(Declared):
 
     service = "sagemaker"
     tagged = True
+    tagging = Tagging("AddTags", "DeleteTags", "ResourceArn")
     name_style: ClassVar[NameStyle | None] = _SHORT
 
     def _name(self, work: Work) -> str:
@@ -333,6 +343,16 @@ class _Learning(Declared):
     @property
     def _arn(self) -> str:
         return f"{self._noun}Arn"
+
+    async def _retag(self, work: Work) -> None:
+        # Not every endpoint puts a new value in the place of the old one.
+        asked = {"ResourceArn": work.physical_id}
+        present = (await work.call("sagemaker", "ListTags", asked)).get("Tags", [])
+        wanted = self.own_tags(work)
+        stale = [each["Key"] for each in present if wanted.get(each["Key"]) != each["Value"]]
+        if stale:
+            await work.call("sagemaker", "DeleteTags", asked | {"TagKeys": stale})
+        await super()._retag(work)
 
     async def read(self, work: Work) -> Params:
         return {self._arn: work.physical_id}
@@ -381,6 +401,9 @@ class Document(Declared):
     creates = Call("CreateDocument", {"Name": "$name"})
     reads = Call("DescribeDocument", {"Name": "$id"}, "Document")
     deletes = Call("DeleteDocument", {"Name": "$id"})
+    tagging = Tagging(
+        "AddTagsToResource", "RemoveTagsFromResource", "ResourceId", more={"ResourceType": "Document"}
+    )
     unoffered: ClassVar = {"UpdateMethod": ""}
 
     def missing(self, error: AwsError) -> bool:
