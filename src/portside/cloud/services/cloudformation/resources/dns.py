@@ -1,16 +1,15 @@
-"""AWS::Route53, AWS::ServiceDiscovery and AWS::CertificateManager.
+"""AWS::Route53: hosted zones, records and health checks.
 
-Records are kept and shown by the ancillary services; names are answered inside the cloud for namespaces of AWS
-Cloud Map and for load balancers.
+Kept and shown by the ancillary services; inside the cloud, names are answered for namespaces of AWS Cloud Map and
+for load balancers only.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Params
-from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing, Tagging, at
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import lost, request
@@ -19,7 +18,7 @@ ROUTE53 = "route53"
 _RECORD = "ChangeBatch"
 
 
-def _bare(identifier: str) -> str:
+def bare(identifier: str) -> str:
     """`/hostedzone/Z1` -> `Z1`."""
     return identifier.rpartition("/")[2]
 
@@ -46,11 +45,11 @@ class HostedZone(Declared):
         return found
 
     def _identify(self, work: Work, made: Params) -> str:
-        return _bare(super()._identify(work, made))
+        return bare(super()._identify(work, made))
 
     async def find(self, work: Work) -> str | None:
         found = await super().find(work)
-        return None if found is None else _bare(found)
+        return None if found is None else bare(found)
 
     async def configure(self, work: Work) -> None:
         wanted = [(each["VPCId"], each["VPCRegion"]) for each in work.properties.get("VPCs") or []]
@@ -124,12 +123,12 @@ class _Records(Handler):
 
     async def _zone(self, work: Work, properties: Params) -> str:
         if properties.get("HostedZoneId"):
-            return _bare(str(properties["HostedZoneId"]))
+            return bare(str(properties["HostedZoneId"]))
         name = str(properties["HostedZoneName"]).rstrip(".") + "."
         found = await work.call(ROUTE53, "ListHostedZonesByName", {"DNSName": name})
         for each in found.get("HostedZones", []):
             if each["Name"] == name:
-                return _bare(str(each["Id"]))
+                return bare(str(each["Id"]))
         raise Failure(f"No hosted zone is called {name}", "NotFound")
 
     async def _change(self, work: Work, changes: list[Params]) -> None:
@@ -222,155 +221,3 @@ class RecordSetGroup(_Records):
 
     async def read(self, work: Work) -> Params:
         return {"Id": work.physical_id}
-
-
-CLOUD_MAP = "servicediscovery"
-
-
-class _Namespace(Declared):
-    service = CLOUD_MAP
-    name_property = "Name"
-    tagged = True
-    reads = Call("GetNamespace", {"Id": "$id"}, "Namespace")
-    listing = Listing(Call("ListNamespaces", {}, "Namespaces"), "Id", {"Name": "$name"}, unique=True)
-    deletes = Call("DeleteNamespace", {"Id": "$id"})
-    outputs: ClassVar = {"Id": "$id", "Arn": "Arn", "HostedZoneId": "Properties.DnsProperties.HostedZoneId"}
-    tagging = Tagging("TagResource", "UntagResource", "ResourceARN", "Arn")
-
-    async def create(self, work: Work) -> tuple[str, Params]:
-        given = self._plain(work.properties) | {"Name": work.name}
-        params = request(CLOUD_MAP, self.creates.operation, given) | self._tags(work)
-        params["CreatorRequestId"] = work.token
-        made = await work.call(CLOUD_MAP, self.creates.operation, params)
-        operation = await work.call(CLOUD_MAP, "GetOperation", {"OperationId": made["OperationId"]})
-        found = at(operation, "Operation.Targets.NAMESPACE") or await self.find(work)
-        if not found:
-            why = at(operation, "Operation.ErrorMessage") or "no namespace was made"
-            raise Failure(f"The namespace {work.name} could not be created: {why}")
-        return str(found), {}
-
-
-class HttpNamespace(_Namespace):
-    type = "AWS::ServiceDiscovery::HttpNamespace"
-    creates = Call("CreateHttpNamespace")
-
-
-class PrivateNamespace(_Namespace):
-    type = "AWS::ServiceDiscovery::PrivateDnsNamespace"
-    creates = Call("CreatePrivateDnsNamespace")
-
-
-class PublicNamespace(_Namespace):
-    type = "AWS::ServiceDiscovery::PublicDnsNamespace"
-    creates = Call("CreatePublicDnsNamespace")
-
-
-class DiscoveryService(Declared):
-    type = "AWS::ServiceDiscovery::Service"
-    service = CLOUD_MAP
-    name_property = "Name"
-    name_is_unique = False
-    name_style: ClassVar[NameStyle | None] = NameStyle(limit=63)
-    tagged = True
-    creates = Call("CreateService", {"Name": "$name", "CreatorRequestId": "$token"}, "Service.Id")
-    reads = Call("GetService", {"Id": "$id"}, "Service")
-    listing = Listing(Call("ListServices", {}, "Services"), "Id", {"Name": "$name"})
-    deletes = Call("DeleteService", {"Id": "$id"})
-    outputs: ClassVar = {"Id": "$id", "Arn": "Arn", "Name": "Name"}
-    tagging = Tagging("TagResource", "UntagResource", "ResourceARN", "Arn")
-    _CHANGED: ClassVar = ("Description", "DnsConfig", "HealthCheckConfig")
-
-    async def update(self, work: Work) -> Params:
-        given = work.properties
-        changed = {key for key in {*given, *work.old} if given.get(key) != work.old.get(key)}
-        stuck = changed - {*self._CHANGED, "Tags"}
-        if stuck:
-            raise Failure(f"A service's {', '.join(sorted(stuck))} cannot be changed in place.", "NotUpdatable")
-        if changed & set(self._CHANGED):
-            wanted = {key: given[key] for key in self._CHANGED if key in given}
-            params = request(CLOUD_MAP, "UpdateService", {"Service": wanted}) | {"Id": work.physical_id}
-            await work.call(CLOUD_MAP, "UpdateService", params)
-        await self._retag(work)
-        return {}
-
-
-class Certificate(Declared):
-    """Issued once its domain is validated, which the ancillary services do by themselves after a while. Records
-    for validation are put into the zones that the template names."""
-
-    type = "AWS::CertificateManager::Certificate"
-    service = "acm"
-    creates = Call("RequestCertificate", {"IdempotencyToken": "$token"}, "CertificateArn")
-    reads = Call("DescribeCertificate", {"CertificateArn": "$id"}, "Certificate")
-    listing = Listing(
-        Call("ListCertificates", {}, "CertificateSummaryList"), "CertificateArn", {"DomainName": "@DomainName"}
-    )
-    deletes = Call("DeleteCertificate", {"CertificateArn": "$id"})
-    outputs: ClassVar = {"CertificateArn": "$id"}
-    tagged = True
-    tagging = Tagging("AddTagsToCertificate", "RemoveTagsFromCertificate", "CertificateArn", keys="Tags")
-    state_path = "Status"
-    complete = frozenset({"ISSUED"})
-    hopeless = frozenset({"FAILED", "VALIDATION_TIMED_OUT", "REVOKED"})
-
-    def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
-        return ""
-
-    def given(self, properties: Params) -> Params:
-        found = dict(properties)
-        options = {
-            member: found.pop(name)
-            for name, member in (
-                ("CertificateTransparencyLoggingPreference", "CertificateTransparencyLoggingPreference"),
-                ("CertificateExport", "Export"),
-            )
-            if name in found
-        }
-        if options:
-            found["Options"] = options
-        domains = [
-            {key: value for key, value in each.items() if key != "HostedZoneId"}
-            for each in found.pop("DomainValidationOptions", None) or []
-        ]
-        named = [each for each in domains if "ValidationDomain" in each]
-        return found | ({"DomainValidationOptions": named} if named else {})
-
-    def _names(self, work: Work, call: Call, identifier: str) -> Params:
-        found = super()._names(work, call, identifier)
-        if "IdempotencyToken" in found:
-            # ACM takes up to 32 characters of A-Z, a-z, 0-9 and the underscore.
-            found["IdempotencyToken"] = str(found["IdempotencyToken"]).replace("-", "")[:32]
-        return found
-
-    async def configure(self, work: Work) -> None:
-        zones = {
-            each["DomainName"]: each["HostedZoneId"]
-            for each in work.properties.get("DomainValidationOptions") or []
-            if each.get("HostedZoneId")
-        }
-        if not zones:
-            return
-        described = await self._ask(work, Call("DescribeCertificate", {"CertificateArn": "$id"}, "Certificate"))
-        for each in described.get("DomainValidationOptions") or []:
-            record, zone = each.get("ResourceRecord"), zones.get(each["DomainName"])
-            if not record or not zone:
-                continue
-            wanted = {
-                "Name": record["Name"],
-                "Type": record["Type"],
-                "TTL": 300,
-                "ResourceRecords": [{"Value": record["Value"]}],
-            }
-            batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": wanted}]}
-            params = {"HostedZoneId": _bare(str(zone)), _RECORD: batch}
-            await work.call(ROUTE53, "ChangeResourceRecordSets", params)
-
-    async def _retag(self, work: Work) -> None:
-        before, wanted = work.old.get("Tags") or [], self.own_tags(work)
-        certificate = {"CertificateArn": work.physical_id}
-        if wanted:
-            tags = [{"Key": key, "Value": value} for key, value in wanted.items()]
-            await work.call("acm", "AddTagsToCertificate", certificate | {"Tags": tags})
-        stale = [each for each in before if each["Key"] not in wanted]
-        if stale:
-            await work.call("acm", "RemoveTagsFromCertificate", certificate | {"Tags": stale})

@@ -201,38 +201,6 @@ class NatGateway(Tagged):
             raise
 
 
-class ElasticIp(Tagged):
-    """Its physical id is the address; the allocation is an attribute."""
-
-    type = "AWS::EC2::EIP"
-    noun, thing, key, plural = "elastic-ip", "", "PublicIp", "Addresses"
-    creates, describes, deletes = "AllocateAddress", "DescribeAddresses", "ReleaseAddress"
-    handled = frozenset({"InstanceId"})
-
-    async def configure(self, work: Work) -> None:
-        instance = work.properties.get("InstanceId")
-        if instance and instance != work.old.get("InstanceId"):
-            allocation = (await self.read(work))["AllocationId"]
-            await work.call("ec2", "AssociateAddress", {"AllocationId": allocation, "InstanceId": instance})
-
-    async def update(self, work: Work) -> Params:
-        await self.configure(work)
-        allocation = (await self.read(work))["AllocationId"]
-        await work.call("ec2", "CreateTags", {"Resources": [allocation], "Tags": work.tag_list()})
-        return {}
-
-    async def read(self, work: Work) -> Params:
-        found = await self._describe(work)
-        return {"PublicIp": work.physical_id, "AllocationId": found.get("AllocationId")}
-
-    async def delete(self, work: Work) -> None:
-        try:
-            allocation = (await self.read(work))["AllocationId"]
-        except Failure:
-            return
-        await work.call("ec2", "ReleaseAddress", {"AllocationId": allocation})
-
-
 class GatewayAttachment(Handler):
     """Of an internet gateway (`IGW|vpc`) or of a VPN gateway (`VGW|vpc`)."""
 

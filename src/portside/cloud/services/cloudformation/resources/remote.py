@@ -1,4 +1,4 @@
-"""Types of services that lie far from this system: API Gateway, AWS Batch, IoT, Redshift, SageMaker and more.
+"""Types of services that lie far from this system: API Gateway, AWS Batch, Redshift, SageMaker and more.
 
 All are kept and shown by the ancillary services and do nothing here: no request is routed, no job runs, no model
 answers.
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing, Tagging
-from portside.cloud.services.cloudformation.resources.handler import Failure, Work
+from portside.cloud.services.cloudformation.resources.handler import Work
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle, Suffix
 from portside.cloud.services.cloudformation.resources.shapes import request, text
 
@@ -172,93 +172,6 @@ class JobDefinition(Declared):
     deletes = Call("DeregisterJobDefinition", {"jobDefinition": "$id"})
     outputs: ClassVar = {"JobDefinitionArn": "$id"}
     unoffered: ClassVar = {"ResourceRetentionPolicy": ""}
-
-
-class Thing(Declared):
-    type = "AWS::IoT::Thing"
-    service = "iot"
-    name_property = "ThingName"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-    creates = Call("CreateThing", {"thingName": "$name"})
-    reads = Call("DescribeThing", {"thingName": "$id"})
-    updates = (Call("UpdateThing", {"thingName": "$id"}),)
-    deletes = Call("DeleteThing", {"thingName": "$id"})
-    outputs: ClassVar = {"Arn": "thingArn", "Id": "thingId"}
-
-
-class ThingType(Declared):
-    type = "AWS::IoT::ThingType"
-    service = "iot"
-    name_property = "ThingTypeName"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-    tagged = True
-    creates = Call("CreateThingType", {"thingTypeName": "$name"})
-    reads = Call("DescribeThingType", {"thingTypeName": "$id"})
-    deletes = Call("DeleteThingType", {"thingTypeName": "$id"})
-    outputs: ClassVar = {"Arn": "thingTypeArn", "Id": "thingTypeId"}
-    tagging = Tagging("TagResource", "UntagResource", "resourceArn", "Arn", "tagKeys", "tags")
-    unoffered: ClassVar = {"DeprecateThingType": ""}
-
-
-class ThingPolicy(Declared):
-    type = "AWS::IoT::Policy"
-    service = "iot"
-    name_property = "PolicyName"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-    creates = Call("CreatePolicy", {"policyName": "$name"})
-    reads = Call("GetPolicy", {"policyName": "$id"})
-    deletes = Call("DeletePolicy", {"policyName": "$id"})
-    outputs: ClassVar = {"Arn": "policyArn", "Id": "$id"}
-
-    async def update(self, work: Work) -> Params:
-        if work.properties.get("Tags") != work.old.get("Tags"):
-            raise Failure(f"portside's local cloud cannot change the tags of {self.type}.", "NotUpdatable")
-        document = text(work.properties["PolicyDocument"])
-        params = {"policyName": work.physical_id, "policyDocument": document, "setAsDefault": True}
-        await work.call("iot", "CreatePolicyVersion", params)
-        return {}
-
-    async def delete(self, work: Work) -> None:
-        policy = {"policyName": work.physical_id}
-        for each in (await work.call("iot", "ListPolicyVersions", policy)).get("policyVersions", []):
-            if not each.get("isDefaultVersion"):
-                params = policy | {"policyVersionId": each["versionId"]}
-                await work.call("iot", "DeletePolicyVersion", params)
-        await super().delete(work)
-
-
-class RoleAlias(Declared):
-    type = "AWS::IoT::RoleAlias"
-    service = "iot"
-    name_property = "RoleAlias"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-    creates = Call("CreateRoleAlias", {"roleAlias": "$name"})
-    reads = Call("DescribeRoleAlias", {"roleAlias": "$id"}, "roleAliasDescription")
-    updates = (Call("UpdateRoleAlias", {"roleAlias": "$id"}),)
-    deletes = Call("DeleteRoleAlias", {"roleAlias": "$id"})
-    outputs: ClassVar = {"RoleAliasArn": "roleAliasArn"}
-
-
-class BillingGroup(Declared):
-    type = "AWS::IoT::BillingGroup"
-    service = "iot"
-    name_property = "BillingGroupName"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-    creates = Call("CreateBillingGroup", {"billingGroupName": "$name"})
-    reads = Call("DescribeBillingGroup", {"billingGroupName": "$id"})
-    updates = (Call("UpdateBillingGroup", {"billingGroupName": "$id"}),)
-    deletes = Call("DeleteBillingGroup", {"billingGroupName": "$id"})
-    outputs: ClassVar = {"Arn": "billingGroupArn", "Id": "billingGroupId"}
-
-
-class JobTemplate(Declared):
-    type = "AWS::IoT::JobTemplate"
-    service = "iot"
-    name_property = "JobTemplateId"
-    creates = Call("CreateJobTemplate", {"jobTemplateId": "$name"})
-    reads = Call("DescribeJobTemplate", {"jobTemplateId": "$id"})
-    deletes = Call("DeleteJobTemplate", {"jobTemplateId": "$id"})
-    outputs: ClassVar = {"Arn": "jobTemplateArn"}
 
 
 class WarehouseSubnets(Declared):
