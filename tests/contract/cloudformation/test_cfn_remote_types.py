@@ -41,7 +41,8 @@ def showing(resources: dict[str, Any], *attributes: str) -> dict[str, Any]:
 
 def test_every_type_that_moto_knows_is_made_here_or_withheld_for_a_reason() -> None:
     found = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True, timeout=120)
-    theirs = set(found.stdout.split()) - {"AWS::SERVICE::RESOURCE"}
+    # Nested stacks are the engine's own business; the other is the class that all derive from.
+    theirs = set(found.stdout.split()) - {"AWS::SERVICE::RESOURCE", "AWS::CloudFormation::Stack"}
     assert len(theirs) > 80
     assert theirs <= {*registry.HANDLERS, *registry.WITHHELD}
     assert not set(registry.HANDLERS) & set(registry.WITHHELD)

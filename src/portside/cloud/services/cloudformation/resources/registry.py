@@ -188,7 +188,6 @@ _TYPES: tuple[type[Handler], ...] = (
 )
 # Types that could be shown, and that would do something else here than they say.
 WITHHELD = {
-    "AWS::CloudFormation::Stack": "nested stacks are not offered.",
     "AWS::CodeDeploy::Application": "nothing would be deployed; use the deployment strategies of ECS.",
     "AWS::CodeDeploy::DeploymentGroup": "nothing would be deployed; use the deployment strategies of ECS.",
     "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
