@@ -159,11 +159,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
         ),
         (
             {"Resources": {"A": {"Type": "T", "Properties": {"P": {"Fn::Nonsense": 1}}}}},
-            "Template error: Encountered unsupported function: Fn::Nonsense",
-        ),
-        (
-            {"Resources": A, "Transform": "AWS::Serverless-2016-10-31"},
-            "Template error: portside's local cloud does not offer the transform [AWS::Serverless-2016-10-31].",
+            "Template Error: Encountered unsupported function: Fn::Nonsense Supported functions are: [Fn::Base64, "
+            "Fn::GetAtt, Fn::GetAZs, Fn::ImportValue, Fn::Join, Fn::Split, Fn::FindInMap, Fn::Select, Ref, Fn::Equals, "
+            "Fn::If, Fn::Not, Condition, Fn::And, Fn::Or, Fn::Contains, Fn::EachMemberEquals, Fn::EachMemberIn, "
+            "Fn::ValueOf, Fn::ValueOfAll, Fn::RefAll, Fn::Sub, Fn::Cidr]",
         ),
         (
             {"Resources": {"A": {"Type": "T", "Condition": "C"}}},
@@ -171,7 +170,7 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
         ),
         (
             {"Resources": A, "AWSTemplateFormatVersion": "2011-01-01"},
-            "Template format error: Unrecognized template version '2011-01-01'.",
+            "Template format error: unsupported value for AWSTemplateFormatVersion.",
         ),
     ],
 )

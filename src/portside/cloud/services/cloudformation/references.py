@@ -129,3 +129,32 @@ def uses(value: Any, name: str) -> bool:
     if isinstance(value, list):
         return any(uses(member, name) for member in value)
     return False
+
+
+def if_conditions(value: Any) -> Iterator[str]:
+    """The conditions that Fn::If names; `Condition` with a text is also a key of IAM statements."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if key == "Fn::If" and isinstance(member, list) and member and isinstance(member[0], str):
+                yield member[0]
+            yield from if_conditions(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from if_conditions(member)
+
+
+def maps_named(value: Any) -> Iterator[str]:
+    """The mappings that Fn::FindInMap names literally and without a default."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if (
+                key == "Fn::FindInMap"
+                and isinstance(member, list)
+                and len(member) == 3
+                and isinstance(member[0], str)
+            ):
+                yield member[0]
+            yield from maps_named(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from maps_named(member)
