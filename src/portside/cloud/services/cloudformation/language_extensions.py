@@ -22,7 +22,7 @@ from portside.cloud.services.cloudformation.intrinsics import (
     Surroundings,
 )
 from portside.cloud.services.cloudformation.references import PLACEHOLDER, function_of, split_attribute
-from portside.cloud.services.cloudformation.template import Template
+from portside.cloud.services.cloudformation.template import Template, open_policy
 
 NAME = "AWS::LanguageExtensions"
 SECTIONS = ("Conditions", "Resources", "Outputs")
@@ -271,14 +271,30 @@ def _settle_names(document: dict[str, Any], look: Evaluator) -> None:
                 raise ExtensionError(f"Key {name} is missing in the map.")
 
 
+def settle_policies(document: dict[str, Any], look: Evaluator) -> bool:
+    """Writes out the policies that are chosen by functions, which AWS takes without a transform as well. Whether
+    there were any."""
+    found = document.get("Resources")
+    chosen = [
+        (member, key)
+        for member in (found.values() if isinstance(found, dict) else ())
+        if isinstance(member, dict)
+        for key in _POLICIES
+        if open_policy(member.get(key))
+    ]
+    for member, key in chosen:
+        _settle(member, key, look)
+    return bool(chosen)
+
+
 def _settle(member: dict[str, Any], key: str, look: Evaluator) -> None:
     try:
         value = look.evaluate(member[key])
     except (EvaluationError, NeedsZones):
-        raise ExtensionError(f"The {key} value could not be resolved") from None
+        raise ExtensionError(f"Template format error: The {key} value could not be resolved.") from None
     if value is NO_VALUE:
         del member[key]
     elif isinstance(value, str):
         member[key] = value
     else:
-        raise ExtensionError(f"Every {key} member must be a string.")
+        raise ExtensionError(f"Template format error: Every {key} member must be a string.")

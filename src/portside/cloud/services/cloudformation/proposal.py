@@ -130,21 +130,25 @@ async def make_spec(
     """What the request asks for, with its processed template; what it leaves out on an update is taken from
     `previous`. `direct` says that no change set will show what transforms make of the template."""
     document = documents.read(body)
-    transforms.check_original(document)
     transformed = bool(transforms.names(document))
     if direct:
         transforms.require_acknowledged(document, list(params.get("Capabilities") or ()))
     transforms.refuse_unoffered(document)
     parsed = template.outline(document) if transformed else template.parse(body)
+    transforms.check_original(document)
     chosen = parameters.choose(
         parsed, params.get("Parameters") or [], None if previous is None else previous.parameters
     )
     values = await parameters.resolve(parsed, chosen, calls, caller)
     trouble = await existence.missing(parsed, values, calls, caller)
     processed = body
-    if transformed and not trouble:
+    seen = parameters.values(parsed, values)
+    if not transformed:
+        settled = transforms.settle(document, parsed, seen, calls, caller)
+        if settled:
+            processed, parsed = settled, template.parse(settled)
+    elif not trouble:
         try:
-            seen = parameters.values(parsed, values)
             processed = await transforms.process(document, parsed, seen, calls, caller)
             parsed = template.parse(processed)
         except transforms.TransformFailed as error:
@@ -172,7 +176,7 @@ async def make_spec(
         notifications=tuple(notifications),
         role=params.get("RoleARN") or (previous.role if previous is not None else ""),
         rollback=rollback,
-        original=body if transformed else "",
+        original="" if processed is body and not transformed else body,
         trouble=trouble,
     )
     return spec, parsed

@@ -210,8 +210,8 @@ def _read(body: str) -> tuple[Template, list[str]]:
     """A template as far as can be told without running its transforms, and the names of those."""
     document = documents.read(body)
     declared = transforms.names(document)
-    transforms.check_original(document)
     parsed = template.outline(document) if declared else template.parse(body)
+    transforms.check_original(document)
     parameters.check_declarations(parsed)
     return parsed, declared
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from portside.cloud.services.cloudformation import checks, documents, limits
 from portside.cloud.services.cloudformation.documents import invalid
-from portside.cloud.services.cloudformation.references import references
+from portside.cloud.services.cloudformation.references import function_of, references
 
 SECTIONS = frozenset(
     {
@@ -163,11 +163,16 @@ def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _check_mappings(mappings: dict[str, Any]) -> None:
     for name, mapping in mappings.items():
-        if not isinstance(mapping, dict) or not all(isinstance(each, dict) for each in mapping.values()):
+        if not isinstance(mapping, dict):
             raise invalid(f"Template format error: Every Mappings member {name} must be a map")
-        for each in mapping.values():
-            if any(isinstance(value, dict) for value in each.values()):
-                raise invalid("Template format error: Every Mappings attribute must be a String or a List.")
+        for key, member in mapping.items():
+            if not isinstance(member, dict):
+                raise invalid(f"Template format error: Every Mappings member {key} must be a map")
+            for value in member.values():
+                if isinstance(value, dict) or (
+                    isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value)
+                ):
+                    raise invalid("Template format error: Every Mappings attribute must be a String or a List.")
 
 
 def _resources(document: dict[str, Any]) -> dict[str, Declared]:
@@ -229,11 +234,20 @@ def _attribute(name: str, member: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _policy(name: str, member: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
     found = member.get(key, "Delete")
+    if open_policy(found):
+        # What it comes to is written into the template before an operation begins (`transforms.py`).
+        return "Delete"
     if not isinstance(found, str):
         raise invalid(f"Template format error: Every {key} member must be a string.")
     if found not in allowed:
         raise invalid(f"Template format error: Unrecognized {key} {found} for resource {name}")
     return found
+
+
+def open_policy(value: Any) -> bool:
+    """Whether a policy is chosen by a function of the parameters."""
+    called = function_of(value)
+    return called is not None and called[0] in ("Ref", "Fn::If", "Fn::FindInMap")
 
 
 def required_capabilities(template: Template) -> tuple[str, list[str]]:

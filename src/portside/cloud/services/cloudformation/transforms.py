@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
@@ -124,10 +124,18 @@ async def process(
         raise TransformFailed("Template format error: unsupported structure.")
     for each in steps:
         found = await run.step(each, found)
-    text = json.dumps(found, ensure_ascii=False)
-    if len(text.encode()) > limits.STORED_BYTES:
-        raise TransformFailed(f"Template may not exceed {limits.STORED_BYTES} bytes in size.")
-    return text
+    return run.text(found)
+
+
+def settle(
+    document: dict[str, Any], outline: template.Template, values: Mapping[str, Any], calls: Calls, caller: Caller
+) -> str:
+    """The text that the engine works with for a template without transforms; empty if it is the original."""
+    run = _Run(outline, values, calls, caller)
+    try:
+        return json.dumps(document) if language_extensions.settle_policies(document, run.look()) else ""
+    except ExtensionError as error:
+        raise invalid(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,24 @@ class _Run:
     values: Mapping[str, Any]
     calls: Calls
     caller: Caller
+
+    def look(self) -> Evaluator:
+        here = Surroundings(self.caller.account, self.caller.region, "", "")
+        return Evaluator(
+            self.outline, self.values, language_extensions.early(here), language_extensions.NothingYet()
+        )
+
+    def text(self, document: dict[str, Any]) -> str:
+        """The processed template, its policies written out."""
+        try:
+            look = replace(self, outline=template.outline(document)).look()
+            language_extensions.settle_policies(document, look)
+        except ExtensionError as error:
+            raise TransformFailed(str(error)) from None
+        text = json.dumps(document, ensure_ascii=False)
+        if len(text.encode()) > limits.STORED_BYTES:
+            raise TransformFailed(f"Template may not exceed {limits.STORED_BYTES} bytes in size.")
+        return text
 
     async def embedded(self, value: Any) -> Any:
         """`value` with every Fn::Transform carried out, the innermost first."""
@@ -168,10 +194,7 @@ class _Run:
         raise TransformFailed(f"No transform named {shown} found.")
 
     def _location(self, each: Declared) -> Any:
-        surroundings = Surroundings(self.caller.account, self.caller.region, "", "")
-        look = Evaluator(
-            self.outline, self.values, language_extensions.early(surroundings), language_extensions.NothingYet()
-        )
+        look = self.look()
         try:
             found = look.evaluate(each.parameters.get("Location", ""))
         except (EvaluationError, NeedsZones):
@@ -179,8 +202,7 @@ class _Run:
         if not isinstance(found, str):
             raise TransformFailed(
                 f"The value of parameter Location under transform {each.name.removeprefix('AWS::')} "
-                "must resolve to "
-                "a string, number, boolean or a list of any of these."
+                "must resolve to a string, number, boolean or a list of any of these."
             )
         return found
 
