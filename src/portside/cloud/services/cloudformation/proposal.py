@@ -129,7 +129,7 @@ async def make_spec(
 ) -> tuple[Spec, Template]:
     """What the request asks for, with its processed template; what it leaves out on an update is taken from
     `previous`. `direct` says that no change set will show what transforms make of the template."""
-    document = documents.read(body)
+    document = {} if transforms.plain(body) else documents.read(body)
     transformed = bool(transforms.names(document))
     if direct:
         transforms.require_acknowledged(document, list(params.get("Capabilities") or ()))
@@ -141,12 +141,11 @@ async def make_spec(
     )
     values = await parameters.resolve(parsed, chosen, calls, caller)
     trouble = await existence.missing(parsed, values, calls, caller)
-    processed = body
     seen = parameters.values(parsed, values)
+    processed = body
     if not transformed:
-        settled = transforms.settle(document, parsed, seen, calls, caller)
-        if settled:
-            processed, parsed = settled, template.parse(settled)
+        processed = transforms.settle(document, parsed, seen, calls, caller) or body
+        parsed = template.parse(processed)
     elif not trouble:
         try:
             processed = await transforms.process(document, parsed, seen, calls, caller)

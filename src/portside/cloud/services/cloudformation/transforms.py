@@ -87,6 +87,15 @@ def _embedded(value: Any) -> Iterator[Any]:
             yield from _embedded(member)
 
 
+# Without any of these words in its text, a template is what the engine works with.
+_WORDS = ("Transform", "Length", "ToJsonString", "FindInMap", "DeletionPolicy", "UpdateReplacePolicy")
+
+
+def plain(text: str) -> bool:
+    """Whether there is nothing in a template that this module would look for: most have nothing."""
+    return not any(word in text for word in _WORDS)
+
+
 def require_acknowledged(document: dict[str, Any], capabilities: list[str]) -> None:
     """For stacks made directly from a template; a change set shows what the transforms made of it."""
     if names(document) and AUTO_EXPAND not in capabilities:
