@@ -463,6 +463,41 @@ async def test_conditions_decide_what_exists(world: World) -> None:
     assert set(await world.resources("prod")) == {"A", "B"}
 
 
+@pytest.mark.parametrize(
+    ("parts", "where"),
+    [
+        ({"Outputs": {"O": {"Value": {"Fn::GetAtt": ["A", "Invalid"]}}}}, "/Outputs/O/Value/Fn::GetAtt"),
+        ({"Outputs": {"O": {"Value": {"Fn::Sub": "x ${A.Invalid}"}}}}, "/Outputs/O/Value/Fn::Sub"),
+        (
+            {
+                "Resources": {
+                    "A": topic(),
+                    "B": topic(DisplayName={"Fn::Join": ["", [{"Fn::GetAtt": "A.Invalid"}]]}),
+                }
+            },
+            "/Resources/B/Properties/DisplayName/Fn::Join/1/0/Fn::GetAtt",
+        ),
+    ],
+)
+async def test_an_attribute_that_does_not_exist_ends_the_operation(world: World, parts: Any, where: str) -> None:
+    template = {"Resources": {"A": topic()}} | parts
+    reason = f"[Error] {where}: Resource type AWS::SNS::Topic does not support attribute {{Invalid}}."
+    assert await world.create("web", template) == "ROLLBACK_COMPLETE"
+    assert f"{reason} Rollback requested by user." in [found for _, _, found in await world.events("web")]
+    assert world.fake.topics == {}
+    # A change set does not notice, only its execution does.
+    text = body(template)
+    await world.call(
+        "CreateChangeSet", StackName="set", ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=text
+    )
+    found = await world.call("DescribeChangeSet", StackName="set", ChangeSetName="c")
+    assert found["Status"] == "CREATE_COMPLETE"
+    await world.call("ExecuteChangeSet", StackName="set", ChangeSetName="c")
+    assert await world.settle("set") == "ROLLBACK_COMPLETE"
+    await world.create("old", {"Resources": {"A": topic(FifoTopic=False)}})
+    assert await world.update("old", template) == "UPDATE_ROLLBACK_COMPLETE"
+
+
 async def test_stack_tags_are_limited(world: World) -> None:
     tags = [{"Key": f"k{index}", "Value": "v"} for index in range(51)]
     text = body({"Resources": {"A": topic()}})

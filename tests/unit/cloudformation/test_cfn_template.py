@@ -79,7 +79,9 @@ def test_dates_and_keys_stay_as_they_are_written() -> None:
         ("[1, 2]", "Template format error: unsupported structure."),
         ("Resources:\n  A: [\n", "Template format error: YAML not well-formed. (line 3, column 1)"),
         ("Resources: !Unknown x", "Template format error: YAML not well-formed. (line 1, column 12)"),
-        ('{"Resources": ]', "Template format error: JSON not well-formed. (line 1, column 15)"),
+        ('{"Resources": ]', "Template format error: JSON not well-formed. (line 1, column 16)"),
+        ('{"this is no JSON"}', "Template format error: JSON not well-formed. (line 1, column 20)"),
+        ('{"Resources": {', "Template format error: JSON not well-formed. (line 1, column 16)"),
         ("a: &x 1\nb: *x\n", "Template error: YAML aliases are not allowed in CloudFormation templates"),
         (
             '{"Outputs": {"MyOutput": {"Value": null}}}',

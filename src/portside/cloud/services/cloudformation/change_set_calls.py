@@ -73,7 +73,7 @@ class ChangeSetCalls(StackCalls):
             status=ChangeSetStatus.CREATE_COMPLETE,
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
-            spec=spec,
+            spec=proposal.spec,
             changes=tuple(_changes(stack, before, proposal)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),

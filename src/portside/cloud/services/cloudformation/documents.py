@@ -66,13 +66,14 @@ def _read_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise invalid(UNSUPPORTED) from None
-    except ValueError as error:
-        # A YAML flow mapping starts with a brace too.
-        try:
-            return _read_yaml(text)
-        except AwsError:
-            line, column = (error.lineno, error.colno) if isinstance(error, json.JSONDecodeError) else (1, 1)
-            raise invalid(f"Template format error: JSON not well-formed. (line {line}, column {column})") from None
+    except json.JSONDecodeError as error:
+        # AWS's reader stops behind the character that is in the way.
+        column = error.colno + (error.pos < len(text))
+        raise invalid(
+            f"Template format error: JSON not well-formed. (line {error.lineno}, column {column})"
+        ) from None
+    except ValueError:
+        raise invalid(UNSUPPORTED) from None
 
 
 def _read_yaml(text: str) -> Any:

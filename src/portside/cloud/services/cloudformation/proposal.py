@@ -6,13 +6,14 @@ alike by CreateStack, UpdateStack and CreateChangeSet, which is why a change set
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import (
+    attributes,
     documents,
     existence,
     limits,
@@ -222,6 +223,7 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
         alive = await zones.with_zones(caller, lambda: active(look))
         registry.refuse_unknown(parsed, alive)
+        spec = replace(spec, trouble=attributes.unsupported(parsed, alive, registry.facts))
         _refuse_retyped(parsed, alive, before)
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(db, stack, spec, parsed, view, zones.known)
