@@ -284,7 +284,7 @@ class Cloud:
             region=self.settings.region,
             **self._shared,
         )
-        self._pages_of_tasks = AgentPages(self.database, self._ecs.identities)
+        self._pages_of_tasks = AgentPages(self.database, self._ecs.identities, engine)
         for service in ("autoscaling", "ec2"):
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
