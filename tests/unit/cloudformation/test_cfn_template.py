@@ -126,6 +126,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             "Template error: instance of Fn::GetAtt references undefined resource X",
         ),
         (
+            {"Resources": A, "Outputs": {"O": {"Value": {"Fn::Sub": ["${X.Arn}${Y.Z}", {"Y.Z": "y"}]}}}},
+            "Template error: instance of Fn::Sub references invalid resource attribute X.Arn",
+        ),
+        (
             {
                 "Resources": {
                     "A": {"Type": "T", "DependsOn": "B"},

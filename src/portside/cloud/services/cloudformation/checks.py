@@ -15,6 +15,7 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.functions import Place
 from portside.cloud.services.cloudformation.graph import cycle
 from portside.cloud.services.cloudformation.references import (
+    attributes_in_sub,
     conditions_named,
     function_of,
     if_conditions,
@@ -96,6 +97,11 @@ def _depends_on_others(template: Template, value: Any) -> bool:
 def _check_references(template: Template, part: Any, where: str) -> None:
     known = PSEUDO | template.parameters.keys() | template.resources.keys()
     missing: list[str] = []
+    for name, attribute in attributes_in_sub(part):
+        if name not in template.resources:
+            raise invalid(
+                f"Template error: instance of Fn::Sub references invalid resource attribute {name}.{attribute}"
+            )
     for found in references(part):
         if found.attribute and found.name not in template.resources:
             raise invalid(f"Template error: instance of Fn::GetAtt references undefined resource {found.name}")

@@ -158,3 +158,22 @@ def maps_named(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for member in value:
             yield from maps_named(member)
+
+
+def attributes_in_sub(value: Any) -> Iterator[tuple[str, str]]:
+    """The (logical id, attribute) of every `${Name.Attr}` in a Fn::Sub."""
+    if isinstance(value, list):
+        for member in value:
+            yield from attributes_in_sub(member)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            if key == "Fn::Sub":
+                text, names = member, {}
+                if isinstance(member, list) and len(member) == 2:
+                    text, names = member
+                for found in PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
+                    name = found[1].strip()
+                    if "." in name and not name.startswith("!") and name not in names:
+                        head, _, attribute = name.partition(".")
+                        yield head, attribute
+            yield from attributes_in_sub(member)
