@@ -108,6 +108,27 @@ async def test_sections_come_from_the_store() -> None:
     assert found == {"Resources": {"A": TOPIC, "B": TOPIC}, "Outputs": {"O": {"Value": "x"}}}
 
 
+@pytest.mark.parametrize("section", ["Resources", "Mappings", "Outputs", "Conditions", "Metadata"])
+async def test_a_piece_may_be_a_whole_section(section: str) -> None:
+    document = {"Resources": {"A": TOPIC}} | {section: {"Fn::Transform": include()}}
+    found = await processed(document)
+    assert found[section]["Properties"] == {"DisplayName": {"Ref": "P"}, "TopicName": {"Ref": "P"}}
+
+
+async def test_a_piece_may_stand_at_the_top() -> None:
+    found = await processed({"Resources": {"A": TOPIC}, "Fn::Transform": include("s3://pieces/top.json")})
+    assert found == {"Resources": {"A": TOPIC, "B": TOPIC}, "Outputs": {"O": {"Value": "x"}}}
+
+
+def test_sections_of_transforms_are_theirs() -> None:
+    document = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Globals": {"Function": {}},
+        "Resources": {"F": {"Type": "S"}},
+    }
+    assert set(template.outline(document).resources) == {"F"}
+
+
 @pytest.mark.parametrize(
     ("location", "message"),
     [

@@ -99,7 +99,9 @@ def parse(text: str) -> Template:
     document = documents.read(text)
     if document.get("Transform"):
         raise invalid("Template format error: the transforms of this template have not been applied.")
+    _check_sections(document)
     template = _template(document, _resources(document))
+    _check_mappings(template.mappings)
     checks.check(template)
     return template
 
@@ -111,7 +113,8 @@ def declared_parameters(text: str) -> dict[str, dict[str, Any]]:
 
 
 def outline(document: dict[str, Any]) -> Template:
-    """What an original tells before its transforms have run: everything but what they may yet change."""
+    """What an original tells before its transforms have run, which may yet change everything; sections that only
+    they know (`Globals`, `Hooks`) are theirs."""
     found = document.get("Resources", {})
     resources = {
         name: Declared(
@@ -123,10 +126,13 @@ def outline(document: dict[str, Any]) -> Template:
     return _template(document, resources)
 
 
-def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Template:
+def _check_sections(document: dict[str, Any]) -> None:
     for key in document:
         if key not in SECTIONS:
             raise invalid(f"Invalid template resource property '{key}'")
+
+
+def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Template:
     version = document.get("AWSTemplateFormatVersion", "")
     if version and version != "2010-09-09":
         raise invalid("Template format error: unsupported value for AWSTemplateFormatVersion.")
@@ -140,7 +146,6 @@ def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Templ
         key: _section(document, key)
         for key in ("Parameters", "Mappings", "Conditions", "Outputs", "Metadata", "Rules")
     }
-    _check_mappings(sections["Mappings"])
     return Template(
         resources=resources,
         parameters=sections["Parameters"],
