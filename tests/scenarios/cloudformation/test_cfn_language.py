@@ -142,6 +142,16 @@ async def test_a_transform_that_fails_rolls_a_new_stack_back(world: World) -> No
     assert await world.delete("web") == "DELETE_COMPLETE"
 
 
+async def test_a_stack_that_never_had_a_template_can_be_looked_at_and_deleted(world: World) -> None:
+    stored(world)
+    assert await world.create("web", FAILING, OnFailure="DO_NOTHING", **EXPAND) == "CREATE_FAILED"
+    assert (await world.stack("web"))["StackStatusReason"] == FAILURE
+    assert await world.resources("web") == {}
+    refused = await world.refused("GetTemplate", StackName="web", TemplateStage="Processed")
+    assert refused.message == "Template is not available in stage Processed."
+    assert await world.delete("web") == "DELETE_COMPLETE"
+
+
 async def test_a_transform_that_fails_fails_its_change_set(world: World) -> None:
     stored(world)
     await world.call(

@@ -95,7 +95,12 @@ class Template:
 
 @lru_cache(maxsize=16)
 def parse(text: str) -> Template:
-    """The template in `text`; ValidationError in AWS's words if it is not one."""
+    """The template in `text`; ValidationError in AWS's words if it is not one.
+
+    No text stands for a stack whose template never came to anything: it has no resources.
+    """
+    if not text:
+        return Template({}, {}, {}, {}, {})
     document = documents.read(text)
     if document.get("Transform"):
         raise invalid("Template format error: the transforms of this template have not been applied.")
