@@ -227,7 +227,8 @@ def active(evaluator: Evaluator) -> dict[str, tuple[str, ...]]:
     """The resources whose conditions hold, in order of dependency, with what each depends on."""
     template = evaluator.template
     alive = [name for name in template.resources if evaluator.exists(name)]
-    needs = {name: tuple(other for other in template.dependencies(name) if other in alive) for name in alive}
+    present = set(alive)
+    needs = {name: tuple(other for other in template.dependencies(name) if other in present) for name in alive}
     return {name: needs[name] for name in graph.order(needs)}
 
 
