@@ -6,12 +6,10 @@ one column, with the columns that queries need beside it.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import sqlite3
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.services.cloudformation.records import (
@@ -42,13 +40,8 @@ class Reader(Protocol):
 
 
 def _members(record: Any) -> Params:
-    # dataclasses.asdict copies every value deeply, which took a quarter of a stack's time.
-    return {name: getattr(record, name) for name in _names(type(record))}
-
-
-@functools.cache
-def _names(kind: Hashable) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(cast("Any", kind)))
+    # All records have slots. dataclasses.asdict copies every value deeply, which took a quarter of a stack's time.
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _dump(record: Any) -> str:
