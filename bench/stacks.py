@@ -2,8 +2,8 @@
 one stack costs as it grows to 2,000 resources in all.
 
 The clock runs from the first CreateStack until DescribeStacks has shown each stack complete; afterwards every
-stack must have all its events. moto's server makes a stack within the call, and keeps nothing on disk. Prints lines
-of JSON.
+stack must have all its events. moto's server makes a stack within the call, and keeps nothing on disk. Prints
+lines of JSON.
 """
 
 from __future__ import annotations
