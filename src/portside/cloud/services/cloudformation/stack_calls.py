@@ -11,7 +11,7 @@ from typing import Any
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import outputs, rows, template
+from portside.cloud.services.cloudformation import outputs, rows
 from portside.cloud.services.cloudformation.base import Operations
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.proposal import (
@@ -67,8 +67,7 @@ class StackCalls(Operations):
         if params.get("OnFailure") and params.get("DisableRollback") is not None:
             raise invalid("Only one of OnFailure and DisableRollback may be specified.")
         body = await read_body(params, self._calls, caller, None)
-        parsed = template.parse(body)
-        spec = await make_spec(params, body, parsed, None, self._calls, caller)
+        spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
@@ -171,14 +170,13 @@ class StackCalls(Operations):
         if self._repeated(stack, caller, token, "UpdateStack"):
             return {"StackId": stack.id}
         refuse_update(stack)
-        body = await read_body(params, self._calls, caller, stack.spec.body)
-        parsed = template.parse(body)
-        spec = await make_spec(params, body, parsed, stack.spec, self._calls, caller)
+        body = await read_body(params, self._calls, caller, stack.spec.sent)
+        spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
-        if proposal.trouble:
+        if proposal.trouble and not spec.trouble:
             raise invalid(proposal.trouble)
         if nothing_changes(stack, proposal):
             raise invalid(NO_UPDATES)

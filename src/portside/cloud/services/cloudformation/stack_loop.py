@@ -122,6 +122,8 @@ class StackLoop:
             and self._clock.now() > stack.started + 60 * limit
         ):
             return self._give_up(stack, TIMED_OUT)
+        if stack.spec.trouble:
+            return self._give_up(stack, stack.spec.trouble)
         parsed = template.parse(stack.spec.body)
         present = rows.resources(self._db, stack.id)
         try:
