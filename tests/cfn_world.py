@@ -9,7 +9,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class FakeServices:
         self.clusters: dict[str, Params] = {}
         self.definitions: list[Params] = []
         self.services: dict[str, Params] = {}
+        self.alarms: dict[str, str] = {}
         self.made: list[tuple[str, str, Params]] = []
         # (service, operation) -> what happens instead of the call.
         self.broken: dict[tuple[str, str], Callable[[Params], None]] = {}
@@ -69,6 +70,12 @@ class FakeServices:
 
     def asked(self, service: str, operation: str) -> list[Params]:
         return [params for s, o, params in self.made if (s, o) == (service, operation)]
+
+    # CloudWatch
+
+    def cloudwatch_DescribeAlarms(self, params: Params, caller: Caller) -> Params:
+        found = [{"AlarmName": n, "StateValue": self.alarms[n]} for n in params["AlarmNames"] if n in self.alarms]
+        return {"MetricAlarms": found if "MetricAlarm" in params["AlarmTypes"] else []}
 
     # SSM
 
@@ -332,18 +339,29 @@ class World:
         self.fake.dead = False
         self.fake.die_after = 0
         self.database = MortalDatabase(self.path, self.fake, die_at_commit)
+        self._make()
+        try:
+            async with AsyncExitStack() as self._life:
+                await self._life.enter_async_context(self.api)
+                yield self
+                await self._life.aclose()
+        finally:
+            self.database.close()
+            if self.fake.dead:
+                await _bury()
+
+    def _make(self) -> None:
         self.seed += 1
         self.api = CloudFormationApi(
             database=self.database, ids=Ids(self.seed), clock=self.clock, calls=self.fake, log=quiet_log()
         )
         self.operations = self.api.service().operations
-        try:
-            async with self.api:
-                yield self
-        finally:
-            self.database.close()
-            if self.fake.dead:
-                await _bury()
+
+    async def restart(self) -> None:
+        """Another process over the same state."""
+        await self._life.aclose()
+        self._make()
+        await self._life.enter_async_context(self.api)
 
     async def call(self, operation: str, **params: Any) -> Params:
         result: Any = self.operations[operation](CALLER, params)

@@ -380,7 +380,7 @@ class Cloud:
         await self._load("cloudformation", "cloudformation.api")
         from portside.cloud.services.cloudformation.api import CloudFormationApi
 
-        api = CloudFormationApi(calls=self.dispatcher, roles=self.access, **self._shared)
+        api = CloudFormationApi(calls=self.dispatcher, roles=self.access, pace=self.pace, **self._shared)
         await self._parts.enter_async_context(api.loop)
         return api.service()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.clock import AWS_PACE, Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
@@ -18,13 +18,14 @@ from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCal
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
 from portside.cloud.services.cloudformation.records import MIGRATIONS
+from portside.cloud.services.cloudformation.recovery_calls import RecoveryCalls
 from portside.cloud.services.cloudformation.session import Callers, Zones
 from portside.cloud.services.cloudformation.stack_loop import StackLoop
 
 NAME = "cloudformation"
 
 
-class CloudFormationApi(ChangeSetCalls, ReadCalls):
+class CloudFormationApi(ChangeSetCalls, RecoveryCalls, ReadCalls):
     """Every operation that this cloud offers of CloudFormation."""
 
     def __init__(
@@ -36,6 +37,7 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
         calls: Calls,
         log: Log,
         roles: Roles | None = None,
+        pace: Pace = AWS_PACE,
     ) -> None:
         database.migrate(NAME, MIGRATIONS)
         zones = Zones(calls)
@@ -50,6 +52,7 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
             zones=zones,
             journal=journal,
             callers=callers,
+            pace=pace,
         )
         super().__init__(
             database=database,

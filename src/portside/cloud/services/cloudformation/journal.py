@@ -33,6 +33,7 @@ class Journal:
         if now is not None:
             # May have been switched while the operation was under way.
             fields.setdefault("termination_protection", now.termination_protection)
+            fields.setdefault("policy", now.policy)
         moved = replace(stack, status=status, reason=reason, **fields)
         rows.save_stack(tx, moved)
         self.told(tx, moved)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import outputs, parameters, rows, template
+from portside.cloud.services.cloudformation import outputs, parameters, policies, rows, template, triggers
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, MissingExport, NoResources
 from portside.cloud.services.cloudformation.plan import Plan, PlannedView, active, plan
@@ -61,11 +61,11 @@ async def read_body(params: Params, calls: Calls, caller: Caller, previous: str 
             )
         return str(body)
     if url:
-        return await _fetch(url, calls, caller)
+        return await fetch(url, calls, caller)
     raise invalid("Either Template URL or Template Body must be specified.")
 
 
-async def _fetch(url: str, calls: Calls, caller: Caller) -> str:
+async def fetch(url: str, calls: Calls, caller: Caller) -> str:
     bucket, key = _s3_place(url, caller.endpoint)
     try:
         answer = await calls("s3", "GetObject", {"Bucket": bucket, "Key": key}, caller)
@@ -139,9 +139,9 @@ async def make_spec(
     notifications = params.get("NotificationARNs")
     if notifications is None:
         notifications = previous.notifications if previous is not None else ()
-    rollback = params.get("RollbackConfiguration") or {}
-    if rollback.get("RollbackTriggers"):
-        raise invalid("portside's local cloud does not offer RollbackTriggers.")
+    rollback = triggers.check(params.get("RollbackConfiguration") or {})
+    if "RollbackConfiguration" not in params and previous is not None:
+        rollback = previous.rollback
     return Spec(
         body=body,
         parameters=values,
@@ -159,6 +159,7 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
     `trouble` holds a missing export, which a new stack only finds when it begins.
     """
     parsed = template.parse(spec.body)
+    policies.refuse_impossible(parsed)
     before = {} if new else {
         name: each for name, each in rows.resources(db, stack.id).items() if not each.status.gone
     }  # fmt: skip

@@ -87,6 +87,7 @@ def _stack(row: sqlite3.Row) -> Stack:
             "outputs": tuple(Output(**each) for each in found["outputs"]),
             "retain": tuple(found["retain"]),
             "failures": tuple(found["failures"]),
+            "skip": tuple(found.get("skip", ())),
         }
     )
 
@@ -344,4 +345,5 @@ def operation_of_token(db: Reader, region: str, stack_id: str, token: str) -> st
 
 
 def add_token(tx: Transaction, region: str, stack_id: str, token: str, operation: str) -> None:
-    tx.execute("INSERT OR IGNORE INTO cfn_token VALUES (?, ?, ?, ?)", (region, stack_id, token, operation))
+    if token:
+        tx.execute("INSERT OR IGNORE INTO cfn_token VALUES (?, ?, ?, ?)", (region, stack_id, token, operation))

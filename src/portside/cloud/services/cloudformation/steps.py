@@ -225,15 +225,24 @@ class Steps:
             reason="Resource creation Initiated",
         )
         with self._db.write() as tx:
+            if step.kind is Kind.REPLACE:
+                self._leave_between(tx, resource)
             self._journal.resource(tx, stack, moved, shown=step.shown)
         return moved
+
+    def _leave_between(self, tx: Transaction, resource: Resource) -> None:
+        """Replaced once more before an update came to an end: the one in between is nobody's."""
+        old, before = resource.applied, resource.previous
+        if before is None or before.physical_id != old.physical_id:
+            lost = Leftover(0, resource.stack_id, resource.logical_id, resource.type, old, False, "Delete")
+            rows.add_leftover(tx, lost)
 
     async def _settle(
         self, stack: Stack, resource: Resource, step: Step, handler: Handler, work: Work
     ) -> Resource | None:
         if step.polls == 0 and step.kind is not Kind.UPDATE:
             await handler.configure(work)
-        if not await handler.settled(work):
+        if not stack.express and not await handler.settled(work):
             if self._clock.now() - step.started > handler.stable_within:
                 raise Failure("Exceeded attempts to wait", "NotStabilized")
             due = self._clock.now() + pause(step.polls)

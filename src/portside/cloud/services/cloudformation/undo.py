@@ -19,6 +19,7 @@ from portside.cloud.services.cloudformation import graph, rows, template
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (
+    Applied,
     Kind,
     Leftover,
     Phase,
@@ -32,6 +33,20 @@ from portside.cloud.services.cloudformation.session import RowsView, evaluator
 from portside.cloud.services.cloudformation.steps import CLEANUP_ATTEMPTS, Rejected, Steps
 
 NOT_ALL_DELETED = "Update successful. One or more resources could not be deleted."
+
+
+UPDATE_CANCELLED = "Resource update cancelled"
+
+
+def keeps(policy: str, stack: Stack, rolls_back: bool) -> bool:
+    """Whether a resource with that deletion policy stays; `rolls_back`: it was made by what is taken back now."""
+    if policy == "RetainExceptOnCreate":
+        return not rolls_back
+    return policy == "Retain" and not (rolls_back and stack.retain_except_on_create)
+
+
+def _same(one: Applied, other: Applied) -> bool:
+    return one.properties == other.properties and one.tags == other.tags
 
 
 def unfinished(resource: Resource) -> Step | None:
@@ -63,7 +78,7 @@ class Undo:
             if each.operation == stack.operation and each.step is not None and each.step.due > now:
                 waits.append(each.step.due - now)
                 continue
-            work.append(self._remove(stack, each))
+            work.append(self.remove(stack, each))
         if work:
             await asyncio.gather(*work)
             return After(0.0)
@@ -71,7 +86,7 @@ class Undo:
             return After(max(0.0, min(waits)))
         if alive and not failed:
             # After an update that stopped half-way, rows of two templates may depend on one another.
-            await asyncio.gather(*(self._remove(stack, each) for each in alive.values()))
+            await asyncio.gather(*(self.remove(stack, each) for each in alive.values()))
             return After(0.0)
         # Left over from an update that did not finish its clean-up before the deletion.
         lost = rows.leftovers(self._db, stack.id)
@@ -85,12 +100,9 @@ class Undo:
     def _keeps(self, stack: Stack, each: Resource) -> bool:
         if each.logical_id in stack.retain:
             return True
-        policy = each.applied.deletion_policy
-        if policy == "RetainExceptOnCreate":
-            return stack.status is not StackStatus.ROLLBACK_IN_PROGRESS
-        return policy == "Retain"
+        return keeps(each.applied.deletion_policy, stack, stack.status is StackStatus.ROLLBACK_IN_PROGRESS)
 
-    async def _remove(self, stack: Stack, each: Resource) -> None:
+    async def remove(self, stack: Stack, each: Resource) -> None:
         if each.operation != stack.operation:
             if self._keeps(stack, each) and each.applied.physical_id:
                 self._told(stack, replace(each, status=ResourceStatus.DELETE_SKIPPED, step=None, reason=""))
@@ -114,6 +126,9 @@ class Undo:
             if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
                 return
         except Rejected as error:
+            if stack.force and stack.status is StackStatus.DELETE_IN_PROGRESS:
+                self._told(stack, replace(each, status=ResourceStatus.DELETE_SKIPPED, step=None, reason=""))
+                return
             self._told(stack, replace(each, status=ResourceStatus.DELETE_FAILED, reason=error.reason))
             return
         self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
@@ -143,16 +158,13 @@ class Undo:
 
     async def go_back(self, stack: Stack) -> TurnResult:
         found = rows.resources(self._db, stack.id)
-        touched = {name: each for name, each in found.items() if each.touched}
+        touched = {name: each for name, each in found.items() if each.touched and not each.status.gone}
         done = {
             name for name, each in touched.items() if each.operation == stack.operation and not each.status.busy
         }
         failed = [name for name in done if touched[name].status.failed and touched[name].previous is not None]
         if failed:
-            reason = f"The following resource(s) failed to update: [{', '.join(sorted(failed))}]. "
-            with self._db.write() as tx:
-                self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_FAILED, reason)
-            return Done()
+            return self._stopped(stack, touched, failed)
         needs = {name: tuple((each.previous or each.applied).dependencies) for name, each in touched.items()}
         now = self._clock.now()
         work: list[Coroutine[Any, Any, None]] = []
@@ -175,6 +187,16 @@ class Undo:
             return After(max(0.0, min(waits)))
         return self._gone_back(stack, touched)
 
+    def _stopped(self, stack: Stack, touched: dict[str, Resource], failed: list[str]) -> TurnResult:
+        """A resource cannot go back: nothing more is done until somebody continues."""
+        with self._db.write() as tx:
+            for each in touched.values():
+                if each.operation == stack.operation and each.status.busy:
+                    self._steps.fail(tx, stack, each, UPDATE_CANCELLED)
+            reason = f"The following resource(s) failed to update: [{', '.join(sorted(failed))}]. "
+            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_FAILED, reason)
+        return Done()
+
     async def _restore(self, stack: Stack, each: Resource) -> None:
         before = each.previous
         if before is None:
@@ -189,10 +211,17 @@ class Undo:
                 rows.add_leftover(tx, lost)
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
-        attempted = each.step.target if each.step is not None and each.status.failed else each.applied
-        untouched = each.step is not None and (each.step.phase is Phase.CHECK or each.step.kind is Kind.REPLACE)
-        metadata_only = attempted.properties == before.properties and attempted.tags == before.tags
-        if untouched or metadata_only:
+        if each.status is ResourceStatus.UPDATE_COMPLETE and each.applied == before:
+            # Went back before the rollback stopped, and was continued.
+            with self._db.write() as tx:
+                rows.save_resource(tx, self._restored(stack, each))
+            return
+        attempted = each.applied
+        step = each.step
+        if step is not None and each.status.failed and _same(attempted, before):
+            begun = step.kind is Kind.UPDATE and step.phase is not Phase.CHECK
+            attempted = step.target if begun else attempted
+        if _same(attempted, before) or each.logical_id in stack.skip:
             with self._db.write() as tx:
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
@@ -225,7 +254,8 @@ class Undo:
         with self._db.write() as tx:
             for each in touched.values():
                 if each.previous is None:
-                    policy = "Retain" if each.applied.deletion_policy == "Retain" else "Delete"
+                    kept = keeps(each.applied.deletion_policy, stack, rolls_back=True)
+                    policy = "Retain" if kept else "Delete"
                     never_made = not each.applied.physical_id and (
                         each.step is None or each.step.phase is Phase.CHECK
                     )
@@ -233,8 +263,11 @@ class Undo:
                     lost = Leftover(0, stack.id, each.logical_id, each.type, each.applied, True, policy)
                     rows.add_leftover(tx, lost)
                 rows.save_resource(tx, replace(each, touched=False, previous=None))
+            for name, each in rows.resources(tx, stack.id).items():
+                if each.status.gone:
+                    rows.drop_resource(tx, stack.id, name)
             rows.set_imports(tx, stack.region, stack.id, imported)
-            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS)
+            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, skip=())
         return After(0.0)
 
     def _imports(self, stack: Stack) -> set[str]:
