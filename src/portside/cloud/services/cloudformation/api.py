@@ -14,18 +14,20 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.services.calls import Calls, Roles, Service, operations_of
+from portside.cloud.services.cloudformation import signals
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
 from portside.cloud.services.cloudformation.records import MIGRATIONS
 from portside.cloud.services.cloudformation.recovery_calls import RecoveryCalls
 from portside.cloud.services.cloudformation.session import Callers, Zones
+from portside.cloud.services.cloudformation.signal_calls import SignalCalls
 from portside.cloud.services.cloudformation.stack_loop import StackLoop
 
 NAME = "cloudformation"
 
 
-class CloudFormationApi(ChangeSetCalls, RecoveryCalls, ReadCalls):
+class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
     """Every operation that this cloud offers of CloudFormation."""
 
     def __init__(
@@ -40,6 +42,7 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, ReadCalls):
         pace: Pace = AWS_PACE,
     ) -> None:
         database.migrate(NAME, MIGRATIONS)
+        database.migrate(f"{NAME}-signals", signals.MIGRATIONS)
         zones = Zones(calls)
         journal = Journal(clock, ids)
         callers = Callers(roles, clock)

@@ -1,7 +1,7 @@
 """What CreationPolicy, UpdatePolicy and DeletionPolicy say, with AWS's defaults and limits.
 
-Pure. Reads evaluated attributes of a resource; what is wrong with them as far as it can be told from the template is
-refused before an operation starts. Waiting for signals is `signals.py`, replacing instances `rolling.py`.
+Pure. Reads evaluated attributes of a resource; what is wrong with them as far as it can be told from the template
+is refused before an operation starts. Waiting for signals is `signals.py`, replacing instances `rolling.py`.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from portside.cloud.services.cloudformation.session import Callers, RowsView, Zo
 from portside.cloud.services.cloudformation.steps import Steps
 from portside.cloud.services.cloudformation.triggers import Triggers
 from portside.cloud.services.cloudformation.undo import Undo, unfinished
+from portside.cloud.services.cloudformation.waits import Waits
 
 TIMED_OUT = "Stack creation time exceeded the specified timeout."
 # A turn makes one pass over the resources that are due; calls to services are short, waiting is not done here.
@@ -71,6 +72,7 @@ class StackLoop:
             log=self._log,
             journal=journal,
             callers=callers,
+            waits=Waits(database=database, clock=clock, calls=calls, pace=pace),
         )
         self._beginnings = Beginnings(
             database=database, ids=ids, clock=clock, zones=zones, journal=journal, steps=self._steps

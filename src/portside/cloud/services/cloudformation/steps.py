@@ -40,6 +40,7 @@ from portside.cloud.services.cloudformation.resources.handler import (
     passing,
 )
 from portside.cloud.services.cloudformation.session import Callers
+from portside.cloud.services.cloudformation.waits import Outcome, Waits
 
 FIRST_POLL = 0.15
 LONGEST_POLL = 15.0
@@ -81,8 +82,10 @@ class Steps:
         log: Log,
         journal: Journal,
         callers: Callers,
+        waits: Waits,
     ) -> None:
         self._callers = callers
+        self._waits = waits
         self._db = database
         self._ids = ids
         self._clock = clock
@@ -123,6 +126,8 @@ class Steps:
                     return await self._call(stack, resource, step, handler, work, fresh)
                 case Phase.SETTLE:
                     return await self._settle(stack, resource, step, handler, work)
+        except Rejected:
+            raise
         except AwsError as error:
             again = passing(error) and step.attempts < ATTEMPTS
             if not again:
@@ -247,7 +252,15 @@ class Steps:
                 raise Failure("Exceeded attempts to wait", "NotStabilized")
             due = self._clock.now() + pause(step.polls)
             return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0))
-        attributes = await handler.read(work)
+        outcome = await self._waits.look(stack, resource, step)
+        if outcome.notes:
+            with self._db.write() as tx:
+                self._notes(tx, stack, resource, outcome)
+        if outcome.failed:
+            raise Rejected(outcome.failed)
+        if not outcome.done:
+            return self._wait(resource, step, outcome)
+        attributes = await handler.read(work) | outcome.attributes
         created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
         moved = replace(
             resource,
@@ -259,6 +272,19 @@ class Steps:
         with self._db.write() as tx:
             self._journal.resource(tx, stack, moved, shown=step.shown)
         return None
+
+    def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:
+        physical_id = resource.step.target.physical_id if resource.step is not None else ""
+        for each in outcome.notes:
+            self._journal.resource_event(
+                tx, stack, resource.logical_id, resource.type, physical_id, outcome.status or resource.status, each
+            )
+
+    def _wait(self, resource: Resource, step: Step, outcome: Outcome) -> Resource:
+        now = self._clock.now()
+        due = min(now + pause(step.polls), max(now, outcome.deadline) if outcome.deadline else now + LONGEST_POLL)
+        progress = step.progress if outcome.progress is None else outcome.progress
+        return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0, progress=progress))
 
     def _again(self, resource: Resource, step: Step, why: str) -> Resource:
         self._log.warning("will try again", resource=resource.logical_id, attempt=step.attempts + 1, error=why)

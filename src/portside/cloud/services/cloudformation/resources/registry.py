@@ -28,6 +28,7 @@ from portside.cloud.services.cloudformation.resources import (
     messages,
     network,
     s3,
+    waiting,
 )
 from portside.cloud.services.cloudformation.resources.handler import Handler
 from portside.cloud.services.cloudformation.template import Template
@@ -79,7 +80,8 @@ _TYPES: tuple[type[Handler], ...] = (
     codebuild.ReportGroup,
     messages.Parameter,
     messages.Topic,
-    messages.WaitConditionHandle,
+    waiting.WaitConditionHandle,
+    waiting.WaitCondition,
     messages.CdkMetadata,
 )
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
