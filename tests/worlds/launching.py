@@ -27,11 +27,6 @@ class Launching:
         for name in dir(self):
             if name.startswith(("autoscaling_", "ec2_", "ecs_")):
                 setattr(fake, name, getattr(self, name))
-        fake.cloudformation_SignalResource = self._signal
-
-    def _signal(self, params: Params, caller: Caller) -> Params:
-        answer: Params = self.world.operations["SignalResource"](caller, params)
-        return answer
 
     # Launch configurations
 

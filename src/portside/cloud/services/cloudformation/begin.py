@@ -31,6 +31,7 @@ from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.session import Zones, caller_of, evaluator
 from portside.cloud.services.cloudformation.steps import Steps
 
+NESTED = "AWS::CloudFormation::Stack"
 REPLACING = "Requested update requires the creation of a new physical resource; hence creating one."
 
 
@@ -212,6 +213,9 @@ class Beginnings:
             attempted = present.step is not None and present.step.phase is not Phase.CHECK
             # The failed update may have done part of its work.
             return replace(decision, verdict=Verdict.UPDATE) if attempted else decision
+        if present.type == NESTED and decision.verdict in (Verdict.KEEP, Verdict.METADATA):
+            # Its template may have changed behind the same address.
+            return replace(decision, verdict=Verdict.UPDATE)
         conditional = any(each.recreation is Recreation.CONDITIONALLY for each in decision.changes)
         if decision.verdict is Verdict.UPDATE and conditional and replaces_group(target.update_policy):
             return replace(decision, verdict=Verdict.REPLACE)

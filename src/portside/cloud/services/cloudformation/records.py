@@ -56,6 +56,7 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
     (S.UPDATE_IN_PROGRESS, S.UPDATE_FAILED): "loop",
     (S.UPDATE_IN_PROGRESS, S.UPDATE_ROLLBACK_IN_PROGRESS): "loop",
     (S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_COMPLETE): "loop",
+    (S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_ROLLBACK_IN_PROGRESS): "api",
     (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS): "loop",
     (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_FAILED): "loop",
     (S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE): "loop",
@@ -151,7 +152,8 @@ class Stack:
     a continued rollback leaves as they are; `force` lets it leave all that fail, and lets a deletion do so.
     `policy` is the stack policy, `policy_override` the one that stands in for it during one update.
     `monitored_until` is when the time ends in which alarms are watched after the last resource.
-    `parent` and `root` are the stacks that a nested stack belongs to.
+    `parent` and `root` are the stacks that a nested stack belongs to; while it is `held` it can still turn back
+    with its parent after its own update.
     """
 
     id: str
@@ -190,6 +192,7 @@ class Stack:
     monitored_until: float = 0.0
     parent: str = ""
     root: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.database import Transaction
-from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import rows
+from portside.cloud.services.cloudformation.begin import NESTED
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.records import (
     STOPPED,
@@ -51,7 +52,8 @@ class RecoveryCalls(StackCalls):
         await self._callers.verify(role or stack.spec.role, stack.id, caller)
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
-            if now is None or now.status not in STOPPED:
+            nested = PARENT_KEY in params and now is not None and now.held
+            if now is None or (now.status not in STOPPED and not nested):
                 status = stack.status if now is None else now.status
                 raise invalid(f"Stack:{stack.id} is in {status} state and can not be rolled back.")
             fields: Params = {
@@ -78,6 +80,11 @@ class RecoveryCalls(StackCalls):
         await self._callers.verify(role or stack.spec.role, stack.id, caller)
         skipped = tuple(params.get("ResourcesToSkip") or ())
         force = bool(params.get("ForceRollback", False))
+        above = rows.stack_by_id(self._db, params[PARENT_KEY]["stack"]) if PARENT_KEY in params else None
+        if above is not None:
+            prefix = f"{stack.name}."
+            skipped = tuple(each.removeprefix(prefix) for each in above.skip if each.startswith(prefix))
+            force, skipped = above.force, () if above.force else skipped
         if skipped and force:
             raise invalid("ForceRollback and ResourcesToSkip are mutually exclusive.")
         with self._db.write() as tx:
@@ -87,9 +94,15 @@ class RecoveryCalls(StackCalls):
                 raise invalid(f"Stack:{stack.id} is in {status} state and can not continue update rollback.")
             present = rows.resources(tx, stack.id)
             if force:
-                skipped = tuple(name for name, each in present.items() if may_be_skipped(each))
+                # A nested stack is not skipped, it is told to go on in the same way.
+                failed = [each for each in present.values() if may_be_skipped(each) and each.type != NESTED]
+                skipped = tuple(each.logical_id for each in failed)
             mine = tuple(each for each in skipped if "." not in each)
-            wrong = [each for each in mine if each not in present or not may_be_skipped(present[each])]
+            wrong = [
+                each
+                for each in mine
+                if each not in present or not may_be_skipped(present[each]) or self._lives(present[each])
+            ]
             if wrong:
                 raise invalid(
                     f"Resources [{', '.join(wrong)}] cannot be skipped: only resources in UPDATE_FAILED state "
@@ -101,6 +114,11 @@ class RecoveryCalls(StackCalls):
             self._turn(tx, replace(now, previous=spec), caller, fields)
             rows.add_token(tx, caller.region, stack.id, token, "ContinueUpdateRollback")
         return {}
+
+    def _lives(self, each: Resource) -> bool:
+        """A nested stack is skipped only once it is gone or on its way out."""
+        inside = rows.stack_by_id(self._db, each.applied.physical_id) if each.type == NESTED else None
+        return inside is not None and not inside.status.startswith("DELETE")
 
     def _turn(self, tx: Transaction, stack: Stack, caller: Caller, fields: dict[str, Any]) -> None:
         rest = {key: value for key, value in fields.items() if key != "spec"}

@@ -2,7 +2,8 @@
 
 `judge` is pure: it decides from what has been received whether a resource goes on waiting, is complete or has
 failed, in AWS's words. The table keeps each signal under a scope, the step or the handle that it was sent to, so
-that signals of an earlier operation never count. They come in through `signal_calls.py` and are waited for in `waits.py`.
+that signals of an earlier operation never count. They come in through `signal_calls.py` and are waited for in
+`waits.py`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import outputs, rows, template
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.policy_calls import PolicyCalls
@@ -34,6 +34,8 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 
+# A template that contains itself would never end.
+DEEPEST = 20
 NO_UPDATES = "No updates are to be performed."
 
 
@@ -57,9 +59,14 @@ class StackCalls(PolicyCalls):
         body = await read_body(params, self._calls, caller, None)
         parsed = template.parse(body)
         spec = await make_spec(params, body, parsed, None, self._calls, caller)
+        parent = self._parent(params)
+        if parent is not None:
+            spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
+        if parent is not None:
+            stack = replace(stack, parent=parent.id, root=parent.root or parent.id)
         await self._callers.verify(spec.role, stack.id, caller)
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
         on_failure = params.get("OnFailure") or ("DO_NOTHING" if keeps_failures(params) else "ROLLBACK")
@@ -82,6 +89,17 @@ class StackCalls(PolicyCalls):
             )
             rows.add_token(tx, caller.region, begun.id, token, "CreateStack")
         return {"StackId": begun.id}
+
+    def _parent(self, params: Params) -> Stack | None:
+        """The stack in whose name the call is made, for nested stacks."""
+        named = params.get(PARENT_KEY)
+        found = rows.stack_by_id(self._db, named["stack"]) if named else None
+        depth, above = 0, found
+        while above is not None and above.parent:
+            depth, above = depth + 1, rows.stack_by_id(self._db, above.parent)
+        if depth >= DEEPEST:
+            raise invalid(f"Stacks cannot be nested more than {DEEPEST} deep here.")
+        return found
 
     def blank_stack(self, caller: Caller, name: str) -> Stack:
         """A stack that exists in name only, not stored yet."""
@@ -153,6 +171,9 @@ class StackCalls(PolicyCalls):
         body = await read_body(params, self._calls, caller, stack.spec.body)
         parsed = template.parse(body)
         spec = await make_spec(params, body, parsed, stack.spec, self._calls, caller)
+        parent = self._parent(params)
+        if parent is not None:
+            spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
@@ -176,6 +197,7 @@ class StackCalls(PolicyCalls):
                 disable_rollback=keeps_failures(params),
                 policy=policy or now.policy,
                 policy_override=override,
+                held=parent is not None and bool(params[PARENT_KEY].get("held")),
                 **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "UpdateStack")
@@ -194,7 +216,12 @@ class StackCalls(PolicyCalls):
     ) -> Stack:
         """Write the intent to update; used by UpdateStack and ExecuteChangeSet."""
         self.retire_change_sets(tx, stack, executed=fields.get("change_set", ""))
-        once: Params = {"policy_override": "", "express": False, "retain_except_on_create": False}
+        once: Params = {
+            "policy_override": "",
+            "express": False,
+            "retain_except_on_create": False,
+            "held": False,
+        }
         moved = replace(
             stack,
             spec=proposal.spec,
@@ -298,6 +325,10 @@ class StackCalls(PolicyCalls):
             now = rows.stack_by_id(tx, stack.id)
             assert now is not None
             wanted = bool(params["EnableTerminationProtection"])
+            if now.parent:
+                raise invalid(
+                    "TerminationProtection of a nested stack is that of its root stack and is changed there."
+                )
             rows.save_stack(tx, replace(now, termination_protection=wanted))
         return {"StackId": stack.id}
 

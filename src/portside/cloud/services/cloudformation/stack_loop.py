@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from portside.cloud.kernel.clock import AWS_PACE, Clock, Pace
@@ -18,7 +19,7 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import outputs, rows, template
-from portside.cloud.services.cloudformation.begin import Beginnings
+from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import PlannedView, active, plan
@@ -37,6 +38,13 @@ from portside.cloud.services.cloudformation.triggers import Triggers
 from portside.cloud.services.cloudformation.undo import Undo, unfinished
 from portside.cloud.services.cloudformation.waits import Waits
 
+# While its parent is in one of these, a nested stack keeps what it replaced.
+HOLDING = (
+    StackStatus.UPDATE_IN_PROGRESS,
+    StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
+    StackStatus.UPDATE_ROLLBACK_FAILED,
+)
+HOLD_POLL = 5.0
 TIMED_OUT = "Stack creation time exceeded the specified timeout."
 # A turn makes one pass over the resources that are due; calls to services are short, waiting is not done here.
 TURN_LIMIT = 300.0
@@ -112,7 +120,7 @@ class StackLoop:
                 StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS
                 | StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
             ):
-                return await self._undo.clean_up(stack)
+                return await self._clean_up(stack)
         return Done()
 
     # Forward: creating and updating
@@ -233,14 +241,43 @@ class StackLoop:
             if stack.status is StackStatus.CREATE_IN_PROGRESS:
                 self._journal.stack(tx, stack, StackStatus.CREATE_COMPLETE, outputs=made)
                 return Done()
-            for name, each in present.items():
-                if each.status.gone:
-                    rows.drop_resource(tx, stack.id, name)
-                    continue
-                self._leave_behind(tx, stack, each, kept=name in needs)
-            self._journal.stack(
-                tx, stack, StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, outputs=made, previous=None
-            )
+            cleaning = StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS
+            if stack.held:
+                self._journal.stack(tx, stack, cleaning, outputs=made)
+                return After(0.0)
+            self._leave_all(tx, stack, present, set(needs))
+            self._journal.stack(tx, stack, cleaning, outputs=made, previous=None)
+            self._wake_nested(tx, present)
+        return After(0.0)
+
+    def _leave_all(self, tx: Transaction, stack: Stack, present: dict[str, Resource], kept: set[str]) -> None:
+        for name, each in present.items():
+            if each.status.gone:
+                rows.drop_resource(tx, stack.id, name)
+            else:
+                self._leave_behind(tx, stack, each, kept=name in kept)
+
+    def _wake_nested(self, tx: Transaction, present: dict[str, Resource]) -> None:
+        nested = [each.applied.physical_id for each in present.values() if each.type == NESTED]
+        for each in nested:
+            tx.after_commit(partial(self.wake, each))
+
+    async def _clean_up(self, stack: Stack) -> TurnResult:
+        if not stack.held:
+            return await self._undo.clean_up(stack)
+        parent = rows.stack_by_id(self._db, stack.parent)
+        if parent is not None and parent.status in HOLDING:
+            return After(HOLD_POLL)
+        parsed = template.parse(stack.spec.body)
+        present = rows.resources(self._db, stack.id)
+        look = evaluator(self._db, stack, stack.spec, parsed, RowsView(present), self._zones.known)
+        with self._db.write() as tx:
+            now = rows.stack_by_id(tx, stack.id)
+            if now is None or now.status is not stack.status or not now.held:
+                return After(0.0)
+            self._leave_all(tx, stack, present, {name for name in parsed.resources if look.exists(name)})
+            rows.save_stack(tx, replace(now, held=False, previous=None))
+            self._wake_nested(tx, present)
         return After(0.0)
 
     def _leave_behind(self, tx: Transaction, stack: Stack, each: Resource, *, kept: bool) -> None:
@@ -314,13 +351,14 @@ def turn_back(
         spec=stack.previous,
         previous=None,
         cancelled=False,
+        held=False,
         **fields,
     )
 
 
 def stops_where_it_fails(stack: Stack) -> bool:
     """Without rollback, what does not depend on a failed resource is still carried out."""
-    return stack.disable_rollback and not stack.cancelled
+    return stack.disable_rollback and not stack.cancelled and not stack.parent
 
 
 def settled(resource: Resource) -> bool:

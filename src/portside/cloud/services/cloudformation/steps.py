@@ -27,6 +27,7 @@ from portside.cloud.services.cloudformation.records import (
     Resource,
     ResourceStatus,
     Stack,
+    StackStatus,
     Step,
 )
 from portside.cloud.services.cloudformation.resources import registry
@@ -34,6 +35,7 @@ from portside.cloud.services.cloudformation.resources.handler import (
     Failure,
     Foreign,
     Handler,
+    PlainFailure,
     Work,
     error_code,
     is_existing,
@@ -140,7 +142,7 @@ class Steps:
             message = f"Resource of type '{resource.type}' with identifier '{error.identifier}' already exists."
             raise Rejected(told(message, step.token, "AlreadyExists"), made=False) from None
         except Failure as error:
-            raise Rejected(told(error.message, step.token, error.code)) from None
+            raise Rejected(_failed(error, step.token)) from None
         except EvaluationError as error:
             raise Rejected(str(error), made=step.phase is not Phase.CHECK) from None
         except Exception as error:
@@ -190,6 +192,7 @@ class Steps:
             token=token,
             state=target.state,
             old=old,
+            rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
         )
 
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
@@ -351,7 +354,7 @@ class Steps:
                 return False
             raise Rejected(_said(error, step.token)) from None
         except Failure as error:
-            raise Rejected(told(error.message, step.token, error.code)) from None
+            raise Rejected(_failed(error, step.token)) from None
         except Exception as error:
             if step.attempts >= CLEANUP_ATTEMPTS:
                 raise Rejected(told(f"portside failed: {error!r}", step.token, "InternalFailure")) from error
@@ -370,6 +373,10 @@ class Steps:
             # A secret that is gone must not keep its user from being deleted.
             return found
         return resolved
+
+
+def _failed(error: Failure, token: str) -> str:
+    return error.message if isinstance(error, PlainFailure) else told(error.message, token, error.code)
 
 
 def _said(error: AwsError, token: str) -> str:

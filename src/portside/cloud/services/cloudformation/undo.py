@@ -15,13 +15,15 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
-from portside.cloud.services.cloudformation import graph, rows, template
+from portside.cloud.services.cloudformation import graph, outputs, rows, template
+from portside.cloud.services.cloudformation.begin import NESTED
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (
     Applied,
     Kind,
     Leftover,
+    Output,
     Phase,
     Resource,
     ResourceStatus,
@@ -211,7 +213,7 @@ class Undo:
                 rows.add_leftover(tx, lost)
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
-        if each.status is ResourceStatus.UPDATE_COMPLETE and each.applied == before:
+        if each.status is ResourceStatus.UPDATE_COMPLETE and each.applied == before and each.type != NESTED:
             # Went back before the rollback stopped, and was continued.
             with self._db.write() as tx:
                 rows.save_resource(tx, self._restored(stack, each))
@@ -221,7 +223,9 @@ class Undo:
         if step is not None and each.status.failed and _same(attempted, before):
             begun = step.kind is Kind.UPDATE and step.phase is not Phase.CHECK
             attempted = step.target if begun else attempted
-        if _same(attempted, before) or each.logical_id in stack.skip:
+        # A nested stack has more to put back than its own properties.
+        same = _same(attempted, before) and each.type != NESTED
+        if same or each.logical_id in stack.skip:
             with self._db.write() as tx:
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
@@ -250,8 +254,12 @@ class Undo:
         )
 
     def _gone_back(self, stack: Stack, touched: dict[str, Resource]) -> TurnResult:
-        imported = self._imports(stack)
+        imported, made = self._before(stack)
         with self._db.write() as tx:
+            if stack.parent and made is not None:
+                # A nested stack may have come to the end of its update before its parent turned back.
+                outputs.publish(tx, stack, made, imported)
+                stack = replace(stack, outputs=made)
             for each in touched.values():
                 if each.previous is None:
                     kept = keeps(each.applied.deletion_policy, stack, rolls_back=True)
@@ -270,8 +278,8 @@ class Undo:
             self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, skip=())
         return After(0.0)
 
-    def _imports(self, stack: Stack) -> set[str]:
-        """The exports that the stack uses in the state it is back in."""
+    def _before(self, stack: Stack) -> tuple[set[str], tuple[Output, ...] | None]:
+        """The exports that the stack uses in the state it is back in, and its outputs there."""
         parsed = template.parse(stack.spec.body)
         present = rows.resources(self._db, stack.id)
         look: Evaluator = evaluator(self._db, stack, stack.spec, parsed, RowsView(present), {})
@@ -280,7 +288,10 @@ class Undo:
                 look.properties(name)
             except (EvaluationError, NeedsZones):
                 continue  # what cannot be read imports nothing more
-        return look.imported
+        try:
+            return look.imported, outputs.evaluate(look)
+        except (EvaluationError, NeedsZones):
+            return look.imported, None
 
     # Clean-up
 

@@ -26,6 +26,7 @@ from portside.cloud.services.cloudformation.resources import (
     iam,
     logs,
     messages,
+    nested,
     network,
     s3,
     waiting,
@@ -82,6 +83,7 @@ _TYPES: tuple[type[Handler], ...] = (
     messages.Topic,
     waiting.WaitConditionHandle,
     waiting.WaitCondition,
+    nested.NestedStack,
     messages.CdkMetadata,
 )
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
