@@ -38,6 +38,7 @@ class FakeServices:
         self.services: dict[str, Params] = {}
         self.alarms: dict[str, str] = {}
         self.objects: dict[str, str] = {}
+        self.published: list[Params] = []
         # CloudFormation itself, which stacks call for the stacks inside them.
         self.own: Callable[[str], Any] | None = None
         self.made: list[tuple[str, str, Params]] = []
@@ -135,6 +136,12 @@ class FakeServices:
 
     def sns_DeleteTopic(self, params: Params, caller: Caller) -> None:
         self.topics.pop(params["TopicArn"], None)
+
+    def sns_Publish(self, params: Params, caller: Caller) -> Params:
+        if params["TopicArn"] not in self.topics:
+            raise AwsError("NotFound", "Topic does not exist", 404)
+        self.published.append(params)
+        return {"MessageId": str(len(self.published))}
 
     def sns_TagResource(self, params: Params, caller: Caller) -> None: ...
 

@@ -384,7 +384,7 @@ class Cloud:
         from portside.cloud.services.cloudformation.api import CloudFormationApi
 
         api = CloudFormationApi(calls=self.dispatcher, roles=self.access, pace=self.pace, **self._shared)
-        await self._parts.enter_async_context(api.loop)
+        await self._parts.enter_async_context(api)
         self._stacks = api
         return api.service()
 

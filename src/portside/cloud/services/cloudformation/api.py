@@ -17,6 +17,7 @@ from portside.cloud.services.calls import Calls, Roles, Service, operations_of
 from portside.cloud.services.cloudformation import signals
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
 from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.notices_loop import NoticesLoop
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
 from portside.cloud.services.cloudformation.records import MIGRATIONS
 from portside.cloud.services.cloudformation.recovery_calls import RecoveryCalls
@@ -44,7 +45,8 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
         database.migrate(NAME, MIGRATIONS)
         database.migrate(f"{NAME}-signals", signals.MIGRATIONS)
         zones = Zones(calls)
-        journal = Journal(clock, ids)
+        self.notices = NoticesLoop(database=database, clock=clock, calls=calls, log=log)
+        journal = Journal(clock, ids, self.notices.noted)
         callers = Callers(roles, clock)
         self.loop = StackLoop(
             database=database,
@@ -69,11 +71,14 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
         )
 
     async def __aenter__(self) -> CloudFormationApi:
+        await self.notices.loop.__aenter__()
+        self.notices.resume()
         await self.loop.__aenter__()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self.loop.__aexit__(*details)
+        await self.notices.loop.__aexit__(*details)
 
     def service(self) -> Service:
         return Service(NAME, operations_of(self))

@@ -250,6 +250,15 @@ def events(db: Reader, stack_id: str, *, before: int | None = None, limit: int =
     return [(row["number"], Event(**{key: row[key] for key in row.keys() if key != "number"})) for row in rows]  # noqa: SIM118
 
 
+def events_after(db: Reader, stack_id: str, number: int, limit: int) -> list[tuple[int, Event]]:
+    """Oldest first, those that came after the event of that number."""
+    rows = db.read(
+        f"SELECT number, {_EVENT} FROM cfn_event WHERE stack_id = ? AND number > ? ORDER BY number LIMIT ?",
+        (stack_id, number, limit),
+    )
+    return [(row["number"], Event(**{key: row[key] for key in row.keys() if key != "number"})) for row in rows]  # noqa: SIM118
+
+
 # Change sets
 
 

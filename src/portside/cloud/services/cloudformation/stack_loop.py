@@ -80,7 +80,7 @@ class StackLoop:
             log=self._log,
             journal=journal,
             callers=callers,
-            waits=Waits(database=database, clock=clock, calls=calls, pace=pace),
+            waits=Waits(database=database, clock=clock, calls=calls, pace=pace, callers=callers),
         )
         self._beginnings = Beginnings(
             database=database, ids=ids, clock=clock, zones=zones, journal=journal, steps=self._steps

@@ -19,6 +19,7 @@ from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import dynamic, properties, rows
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
 from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.outcome import Outcome
 from portside.cloud.services.cloudformation.records import (
     Applied,
     Kind,
@@ -42,10 +43,12 @@ from portside.cloud.services.cloudformation.resources.handler import (
     passing,
 )
 from portside.cloud.services.cloudformation.session import Callers
-from portside.cloud.services.cloudformation.waits import Outcome, Waits
+from portside.cloud.services.cloudformation.waits import Waits
 
 FIRST_POLL = 0.15
 LONGEST_POLL = 15.0
+# A rolling update goes through many batches, each of which has a limit of its own.
+LONGEST_ROLL = 12 * 3600.0
 ATTEMPTS = 5
 CLEANUP_ATTEMPTS = 3
 # What still uses a resource is often on its way out: about a minute of patience.
@@ -192,6 +195,7 @@ class Steps:
             token=token,
             state=target.state,
             old=old,
+            update_policy=target.update_policy,
             rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
         )
 
@@ -251,18 +255,19 @@ class Steps:
         if step.polls == 0 and step.kind is not Kind.UPDATE:
             await handler.configure(work)
         if not stack.express and not await handler.settled(work):
-            if self._clock.now() - step.started > handler.stable_within:
+            limit = LONGEST_ROLL if step.progress else handler.stable_within
+            if self._clock.now() - step.started > limit:
                 raise Failure("Exceeded attempts to wait", "NotStabilized")
             due = self._clock.now() + pause(step.polls)
             return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0))
         outcome = await self._waits.look(stack, resource, step)
+        if not outcome.done and not outcome.failed:
+            return self._wait(stack, resource, step, outcome)
         if outcome.notes:
             with self._db.write() as tx:
                 self._notes(tx, stack, resource, outcome)
         if outcome.failed:
             raise Rejected(outcome.failed)
-        if not outcome.done:
-            return self._wait(resource, step, outcome)
         attributes = await handler.read(work) | outcome.attributes
         created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
         moved = replace(
@@ -283,11 +288,16 @@ class Steps:
                 tx, stack, resource.logical_id, resource.type, physical_id, outcome.status or resource.status, each
             )
 
-    def _wait(self, resource: Resource, step: Step, outcome: Outcome) -> Resource:
+    def _wait(self, stack: Stack, resource: Resource, step: Step, outcome: Outcome) -> Resource:
         now = self._clock.now()
         due = min(now + pause(step.polls), max(now, outcome.deadline) if outcome.deadline else now + LONGEST_POLL)
         progress = step.progress if outcome.progress is None else outcome.progress
-        return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0, progress=progress))
+        polls = step.polls + 1 if progress == step.progress else 1
+        moved = replace(resource, step=replace(step, polls=polls, due=due, attempts=0, progress=progress))
+        with self._db.write() as tx:
+            self._notes(tx, stack, resource, outcome)
+            rows.save_resource(tx, moved if step.kind is not Kind.CREATE else replace(moved, applied=step.target))
+        return moved
 
     def _again(self, resource: Resource, step: Step, why: str) -> Resource:
         self._log.warning("will try again", resource=resource.logical_id, attempt=step.attempts + 1, error=why)

@@ -230,6 +230,9 @@ class Undo:
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
         step = self._steps.new_step(Kind.UPDATE, replace(before, state=attempted.state), before.properties)
+        if each.step is not None and "sizes" in each.step.progress:
+            # What a rolling update that was broken off had found.
+            step = replace(step, progress={"sizes": each.step.progress["sizes"]})
         moved = replace(
             each,
             status=ResourceStatus.UPDATE_IN_PROGRESS,

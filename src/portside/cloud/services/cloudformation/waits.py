@@ -7,13 +7,13 @@ after a restart is in the step's progress and in the table of signals.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 
 from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
-from portside.cloud.services.calls import Calls, Params
+from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import handles, rows, signals
 from portside.cloud.services.cloudformation.instances import Instances
+from portside.cloud.services.cloudformation.outcome import Outcome
 from portside.cloud.services.cloudformation.policies import (
     GROUP,
     LONGEST_WAIT,
@@ -22,34 +22,27 @@ from portside.cloud.services.cloudformation.policies import (
     signals_wanted,
 )
 from portside.cloud.services.cloudformation.records import Kind, Resource, Stack, Step
+from portside.cloud.services.cloudformation.rolling_steps import Roller
+from portside.cloud.services.cloudformation.session import Callers
 from portside.cloud.services.cloudformation.signals import FAILURE, UNPARSABLE, Signal
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """`failed` is the reason of a failure; `deadline` ends the wait. `notes` are told as events, the ones that
-    say so with another status. `attributes` are what GetAtt gives afterwards."""
-
-    done: bool = True
-    failed: str = ""
-    deadline: float = 0.0
-    notes: tuple[str, ...] = ()
-    status: str = ""
-    progress: Params | None = None
-    attributes: Params = field(default_factory=dict)
-
-
 class Waits:
-    def __init__(self, *, database: Database, clock: Clock, calls: Calls, pace: Pace) -> None:
+    def __init__(self, *, database: Database, clock: Clock, calls: Calls, pace: Pace, callers: Callers) -> None:
         self._db = database
         self._clock = clock
         self._pace = pace
         self.instances = Instances(calls)
+        self._roller = Roller(
+            database=database, clock=clock, calls=calls, pace=pace, callers=callers, instances=self.instances
+        )
 
     async def look(self, stack: Stack, resource: Resource, step: Step) -> Outcome:
-        if step.kind is Kind.UPDATE or stack.express:
-            return Outcome()
         try:
+            if step.kind is Kind.UPDATE:
+                return await self._roller.advance(stack, resource, step) if resource.type == GROUP else Outcome()
+            if stack.express:
+                return Outcome()
             if resource.type == WAIT_CONDITION and "ResourceSignal" not in step.target.creation_policy:
                 return await self._handle(stack, resource, step)
             wanted = signals_wanted(step.target.creation_policy)

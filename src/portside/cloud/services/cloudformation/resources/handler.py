@@ -60,6 +60,7 @@ class Work:
     token: str = ""
     state: Params = field(default_factory=dict)
     old: Params = field(default_factory=dict)
+    update_policy: Params = field(default_factory=dict)
     # An update that puts the resource back to what it was.
     rolls_back: bool = False
 
