@@ -6,6 +6,7 @@ The services keep what they are told, refuse what AWS refuses, and can be made t
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -310,10 +311,13 @@ class Killed(BaseException):
 
 
 class MortalDatabase(Database):
-    """Dies after a given number of commits, or as soon as the services have."""
+    """Dies after a given number of commits, or as soon as the services have. In memory, with what an earlier one
+    held as `image`, where there is no path."""
 
-    def __init__(self, path: Path, fake: FakeServices, die_at: int) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path | None, fake: FakeServices, die_at: int, image: bytes = b"") -> None:
+        super().__init__(path or ":memory:")
+        if image:
+            self._connection.deserialize(image)
         self.fake = fake
         self.left = die_at
 
@@ -327,6 +331,9 @@ class MortalDatabase(Database):
         if self.left == 0:
             self.fake.dead = True
             raise Killed
+
+    def image(self) -> bytes:
+        return self._connection.serialize()
 
 
 async def _bury() -> None:
@@ -342,26 +349,28 @@ async def _bury() -> None:
 
 
 _OURS = frozenset(
-    {"StackLoop._begin", "Steps.advance", "Undo._remove", "Undo._restore", "Undo._discard", "Loop._work"}
+    {"Beginnings.begin", "Steps.advance", "Undo.remove", "Undo._restore", "Undo._discard", "Loop._work"}
 )
 
 
 class World:
-    """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`."""
+    """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`. Without a path
+    its state is kept in memory from one `running` to the next."""
 
-    def __init__(self, path: Path, *, seed: int = 1) -> None:
+    def __init__(self, path: Path | None = None, *, seed: int = 1) -> None:
         self.path = path
+        self.image = b""
         self.seed = seed
         self.clock = VirtualClock()
         self.fake = FakeServices(self.clock)
         self.api: CloudFormationApi
-        self.database: Database
+        self.database: MortalDatabase
 
     @asynccontextmanager
     async def running(self, die_at_commit: int = 0) -> AsyncIterator[World]:
         self.fake.dead = False
         self.fake.die_after = 0
-        self.database = MortalDatabase(self.path, self.fake, die_at_commit)
+        self.database = MortalDatabase(self.path, self.fake, die_at_commit, self.image)
         self._make()
         try:
             async with AsyncExitStack() as self._life:
@@ -369,6 +378,8 @@ class World:
                 yield self
                 await self._life.aclose()
         finally:
+            if self.path is None:
+                self.image = self.database.image()
             self.database.close()
             if self.fake.dead:
                 await _bury()
@@ -380,6 +391,18 @@ class World:
         )
         self.operations = self.api.service().operations
         self.fake.own = self.operations.__getitem__
+
+    def copy(self) -> World:
+        """Another world with the same past, to go on in differently. Only without a path, and not while running."""
+        other = World(seed=self.seed)
+        other.image = self.image
+        other.clock = VirtualClock(self.clock.now())
+        other.fake.clock = other.clock
+        for name, value in vars(self.fake).items():
+            if name not in ("clock", "broken", "own") and not callable(value):
+                setattr(other.fake, name, copy.deepcopy(value))
+        other.fake.broken = dict(self.fake.broken)
+        return other
 
     async def restart(self) -> None:
         """Another process over the same state."""

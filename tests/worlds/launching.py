@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from typing import Any
 
 from cfn_world import World
@@ -14,6 +15,13 @@ class Launching:
     """Gives the services of a `World` groups. Instances come into service when `boot_seconds` have passed, and
     register with the cluster their user data names when `registers` is set."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Launching:
+        """The groups without the world that they are in."""
+        made = object.__new__(Launching)
+        for name in ("groups", "configurations", "scripts", "launched"):
+            setattr(made, name, copy.deepcopy(getattr(self, name), memo))
+        return made
+
     def __init__(self, world: World, *, boot_seconds: float = 1.0, registers: bool = True) -> None:
         self.world = world
         self.boot_seconds = boot_seconds
@@ -24,6 +32,12 @@ class Launching:
         self.launched = 0
         self.fewest: dict[str, int] = {}
         fake: Any = world.fake
+        before: Launching | None = getattr(fake, "launching", None)
+        if before is not None:
+            # A copied world goes on with the groups of the one it was copied from.
+            self.groups, self.configurations, self.scripts = before.groups, before.configurations, before.scripts
+            self.launched = before.launched
+        fake.launching = self
         for name in dir(self):
             if name.startswith(("autoscaling_", "ec2_", "ecs_")):
                 setattr(fake, name, getattr(self, name))

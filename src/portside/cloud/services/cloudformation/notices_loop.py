@@ -1,7 +1,7 @@
 """Publishes the events of stacks to the topics that their NotificationARNs name.
 
-Owns how far each stack's events have been published; at least once, in order. What cannot be published (a topic that
-is not there) is logged and left out, as on AWS, where it never holds up the stack.
+Owns how far each stack's events have been published; at least once, in order. What cannot be published (a topic
+that is not there) is logged and left out: it never holds up the stack.
 """
 
 from __future__ import annotations
