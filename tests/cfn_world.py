@@ -65,7 +65,9 @@ class FakeServices:
                 if hasattr(answer, "__await__"):
                     answer = await answer
             else:
-                answer = getattr(self, f"{service}_{operation}")(params, caller) or {}
+                # Tags are taken and forgotten, except where a method says otherwise.
+                default = _forgotten if "Tag" in operation else None
+                answer = getattr(self, f"{service}_{operation}", default)(params, caller) or {}
         finally:
             if number == self.die_after:
                 await self._die()
@@ -145,6 +147,7 @@ class FakeServices:
         return {"MessageId": str(len(self.published))}
 
     def sns_TagResource(self, params: Params, caller: Caller) -> None: ...
+    def sns_UntagResource(self, params: Params, caller: Caller) -> None: ...
 
     # Logs
 
@@ -160,6 +163,9 @@ class FakeServices:
 
     def logs_PutRetentionPolicy(self, params: Params, caller: Caller) -> None:
         self.groups[params["logGroupName"]]["retentionInDays"] = params["retentionInDays"]
+
+    def logs_DeleteRetentionPolicy(self, params: Params, caller: Caller) -> None:
+        self.groups[params["logGroupName"]].pop("retentionInDays", None)
 
     def logs_DeleteLogGroup(self, params: Params, caller: Caller) -> None:
         if self.groups.pop(params["logGroupName"], None) is None:
@@ -303,7 +309,9 @@ class FakeServices:
     def ecs_ListTagsForResource(self, params: Params, caller: Caller) -> Params:
         return {"tags": []}
 
-    def ecs_TagResource(self, params: Params, caller: Caller) -> None: ...
+
+def _forgotten(params: Params, caller: Caller) -> Params:
+    return {"tags": [], "Tags": []}
 
 
 class Killed(BaseException):

@@ -188,7 +188,8 @@ async def check(world: World, foreign: set[str]) -> None:
     assert not orphans, orphans
     assert complete <= held(world)
     reasons = [row["reason"] for row in read("SELECT reason FROM cfn_event")]
-    assert not [each for each in reasons if "portside failed" in each or "InternalFailure" in each]
+    broken = [each for each in reasons if "portside failed" in each or "InternalFailure" in each]
+    assert not broken, broken
 
 
 def begin(world: World, broken: list[tuple[str, str]]) -> None:
