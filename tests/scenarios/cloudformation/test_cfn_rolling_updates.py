@@ -74,6 +74,8 @@ async def test_signals_are_waited_for_batch_by_batch(world: World) -> None:
         == 3
     )
     assert suspended and found["SuspendedProcesses"] == []
+    # Instances that are to go say nothing any more.
+    assert len([each for each in told if each.startswith("Received SUCCESS signal")]) == 3
     assert kinds(groups) == ["t3.large"] * 3
 
 

@@ -147,7 +147,8 @@ class Roller:
         if not policy.waits:
             return self._on(progress | {"stage": "terminate"}) if over else self._wait(progress, deadline)
         known = signals.received(self._db, step.token)
-        await self._instances.report(stack, resource.logical_id, step.target.physical_id, set(known))
+        silent = set(known) | set(progress["obsolete"])
+        await self._instances.report(stack, resource.logical_id, step.target.physical_id, silent)
         found = signals.received(self._db, step.token)
         mine = [found[each].status for each in progress["batch"] if each in found]
         missing = len(progress["batch"]) - len(mine)
