@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up down demo test check golden reference bench clean
+.PHONY: up down demo test check golden reference corpus bench clean
 
 # The thin wrapper: a virtual environment, an engine where there is none, and the main job.
 up: .venv/ready
@@ -42,6 +42,11 @@ golden: .venv/dev
 # docs/reference, generated from the code. A test proves that it is current.
 reference: .venv/dev
 	$(BIN)/python docs/generate.py
+
+# What other people's templates come to. The corpus is not part of this project: without one nothing happens.
+CORPUS ?= ../shared/corpus
+corpus: .venv/dev
+	$(BIN)/python docs/corpus.py $(CORPUS)
 
 bench: .venv/dev
 	$(BIN)/python bench/run.py

@@ -22,7 +22,7 @@ import boto3
 from api import Ours
 
 COUNT = int(os.environ.get("CONTAINERS", "200"))
-IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "busybox")
+IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "portside/debian-node:bookworm")
 LIMIT = 600.0
 USER_DATA = "#!/bin/bash\necho ECS_CLUSTER=default >> /etc/ecs/ecs.config\n"
 

@@ -21,7 +21,7 @@ from api import Ours
 TASKS = 20
 SECONDS = 30
 START_LIMIT = 180
-IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "busybox")
+IMAGE = os.environ.get("PORTSIDE_BENCH_IMAGE", "portside/debian-node:bookworm")
 CPU_LIMIT = 3.0
 MEMORY_LIMIT = 250.0
 USER_DATA = "#!/bin/bash\necho ECS_CLUSTER=default >> /etc/ecs/ecs.config\n"
@@ -46,8 +46,8 @@ def used(pid: int) -> float:
 
 
 def resident(pid: int) -> float:
-    """MiB."""
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+    """MB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
 
 def run_tasks(port: int) -> None:
@@ -98,11 +98,12 @@ def main() -> None:
             members = family(pid)
             for each, called in members.items():
                 share = 100 * (used(each) - before.get(each, 0.0)) / SECONDS
-                print(f"{called}: {share:.2f} % of a core, {resident(each):.0f} MiB", file=sys.stderr)
+                print(f"{called}: {share:.2f} % of a core, {resident(each):.0f} MB", file=sys.stderr)
             spent = sum(used(each) - before.get(each, 0.0) for each in members)
             say(f"idle with {TASKS} tasks, CPU (peer: the limit)", 100 * spent / SECONDS, CPU_LIMIT, "% of a core")
-            say("memory of the cloud itself (peer: the limit)", resident(pid), MEMORY_LIMIT, "MiB")
-            say("memory with its helpers", sum(resident(each) for each in members), MEMORY_LIMIT, "MiB")
+            say("memory of the cloud itself (peer: the limit)", resident(pid), MEMORY_LIMIT, "MB")
+            together = sum(resident(each) for each in members)
+            say("the same with moto (peer: the limit)", together, MEMORY_LIMIT, "MB")
         finally:
             cloud.stop()
 

@@ -10,7 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("api.py", "again.py", "push.py", "loadbalancer.py", "delivery.py", "placement.py", "rollouts.py")
+# again.py makes the base image that the last three run.
+SCRIPTS = (
+    "api.py",
+    "again.py",
+    "push.py",
+    "loadbalancer.py",
+    "delivery.py",
+    "placement.py",
+    "rollouts.py",
+    "idle.py",
+    "containers.py",
+)
 LIMIT = 1200
 
 

@@ -40,6 +40,7 @@ PROGRAMS = {
     "stubborn": (Program(stop_code=None), "trap '' TERM; while :; do sleep 0.1; done"),
     "busy": (Program(cores=1.0), "while :; do :; done"),
     "exits": (Program(output=("bye",), seconds=0.0, code=3), "echo bye; exit 3"),
+    "unended": (Program(("first", "last"), seconds=0.3, code=1), "echo first; sleep 0.3; printf last; exit 1"),
     "broken": (Program(start_error='exec: "nowhere": executable file not found in $PATH'), ""),
 }  # fmt: skip
 
@@ -234,6 +235,13 @@ async def test_following_goes_on_until_the_exit(lab: Lab) -> None:
     await lab.engine.stop(container, 5)
     assert [line.text for line in await following] == ["one", "two"]
     assert [line.text for line in await lab.lines(container, follow=True)] == ["one", "two"]
+
+
+async def test_following_has_a_last_line_that_was_not_ended(lab: Lab) -> None:
+    # More often than not a stream of Docker's own that follows ends without it.
+    containers = [await lab.started("unended") for _ in range(6)]
+    followed = await asyncio.gather(*(lab.lines(each, follow=True) for each in containers))
+    assert [[line.text for line in lines] for lines in followed] == [["first", "last"]] * 6
 
 
 async def test_events_tell_of_start_and_end(lab: Lab) -> None:

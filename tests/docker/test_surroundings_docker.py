@@ -47,6 +47,8 @@ class Site:
             "PORTSIDE_PORT": "0",
             "PYTHONPATH": str(ROOT / "src"),
         }
+
+    def begin(self) -> None:
         self.portside("cloud", "start")
         words = self.portside("cloud", "env").split()
         self.url = next(w.partition("=")[2] for w in words if w.startswith("AWS_ENDPOINT_URL="))
@@ -136,8 +138,11 @@ def until(reached: Callable[[], Any], limit: float = LIMIT) -> Any:
 @pytest.fixture
 def site(host: str, busybox: str, tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path, busybox)
-    yield made
-    made.portside("cloud", "stop")
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.portside("cloud", "stop")
 
 
 def test_an_awsvpc_service_is_reached_by_address_by_name_and_by_its_load_balancer(site: Site) -> None:
@@ -201,15 +206,19 @@ def test_a_task_has_the_credentials_of_its_role_and_knows_where_it_is(site: Site
     role = site.role("s3:ListAllMyBuckets")
     command = (
         'wget -qO- "http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"; echo;'
-        'wget -qO- "$ECS_CONTAINER_METADATA_URI_V4/task"; echo; echo $AWS_ENDPOINT_URL'
+        'wget -qO- "$ECS_CONTAINER_METADATA_URI_V4/task"; echo; echo $AWS_ENDPOINT_URL;'
+        'wget -qO- "$ECS_CONTAINER_METADATA_URI_V4/stats"'
     )
     for mode in ("bridge", "host", "awsvpc"):
         site.register(f"who-{mode}", command, mode=mode, logs=f"who-{mode}", taskRoleArn=role)
         subnets = {"networkConfiguration": {"awsvpcConfiguration": {"subnets": site.subnets}}}
         lines = site.run(f"who-{mode}", **(subnets if mode == "awsvpc" else {}))
-        given, about = json.loads(lines[0]), json.loads(lines[1])
+        assert len(lines) == 4, lines
+        given, about, used = (json.loads(lines[number]) for number in (0, 1, 3))
         assert given["RoleArn"] == role
         assert about["Family"] == f"who-{mode}"
+        assert used["id"] == about["Containers"][0]["DockerId"]
+        assert used["memory_stats"]["usage"] > 0
         session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["Token"], "us-east-1")
         caller = session.client("sts", endpoint_url=site.url).get_caller_identity()
         assert ":assumed-role/task/" in caller["Arn"]

@@ -1,6 +1,6 @@
 """The composition root: every part of the cloud is made, started and stopped here.
 
-The only place that picks the real engine and the real proxy, and the only one that knows all services. The front
+The only place that knows all services; what they run on is picked in `machine/parts.py`. The front
 (gateway, server) is there at once; a service is made when it is first asked for, or at start if it has been in use
 before, for what was in flight must go on. So an idle cloud is small and up in a moment.
 """
@@ -15,10 +15,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portside import __version__, engines
+from portside import __version__
 from portside.cloud.gateway.dispatch import Dispatcher
 from portside.cloud.gateway.pipeline import Gateway
 from portside.cloud.gateway.server import Server
@@ -30,6 +29,7 @@ from portside.cloud.kernel.loop import After, Loop, TurnResult
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
 from portside.cloud.machine.git import GitRepositories
+from portside.cloud.machine.parts import LocalMachine, Machine
 from portside.cloud.process import Running
 from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.ancillary import Ancillary
@@ -64,13 +64,16 @@ BRIDGE_SECONDS = 10.0
 class Cloud:
     """Use: `async with Cloud(home, settings) as cloud`. Raises OSError where the port is taken."""
 
-    def __init__(self, home: Home, settings: CloudSettings) -> None:
+    def __init__(self, home: Home, settings: CloudSettings, machine: Machine | None = None) -> None:
         self.home = home
         self.settings = settings
         self.clock = SystemClock()
         self.ids = Ids()
         self.log = configure(sys.stderr)
         self.pace = AWS_PACE if settings.pace == "aws" else FAST_PACE
+        self.machine = machine or LocalMachine(
+            engine_host=settings.engine, state=home.state, clock=self.clock, log=self.log
+        )
         self.database = Database(home.state / "state.db")
         self.database.migrate("cloud", MIGRATIONS)
         self.id = self._identify()
@@ -238,19 +241,17 @@ class Cloud:
 
     async def _make_elbv2(self) -> Service:
         await self._load("elbv2", "elbv2.service")
-        from portside.cloud.machine.envoy import EnvoyProxy
-        from portside.cloud.machine.http_prober import HttpProber
         from portside.cloud.services.elbv2.service import Elb
         from portside.cloud.services.elbv2.targets import local_targets
 
-        proxy = EnvoyProxy(self.home.state / "envoy", clock=self.clock, log=self.log)
+        proxy = self.machine.proxy()
         # Stopped after the loops that feed it.
         self._parts.push_async_callback(proxy.stop)
         elb = Elb(
             calls=self.dispatcher,
             pace=self.pace,
             proxy=proxy,
-            prober=HttpProber(),
+            prober=self.machine.prober(),
             resolve=local_targets(self.addresses),
             own_address=self.addresses.of,
             shared=[self.settings.address],
@@ -287,7 +288,7 @@ class Cloud:
             region=self.settings.region,
             **self._shared,
         )
-        self._pages_of_tasks = AgentPages(self.database, self._ecs.identities)
+        self._pages_of_tasks = AgentPages(self.database, self._ecs.identities, engine)
         for service in ("autoscaling", "ec2"):
             self.ancillary.subscribe(service, self._ecs.capacity.wake)
         await self._parts.enter_async_context(self._ecs)
@@ -310,7 +311,7 @@ class Cloud:
         from portside.image.builder import Builder
 
         assert self._ecr is not None
-        host, settings, engine = _engine_host(self.settings), self.settings, self._docker()
+        host, settings, engine = self.machine.engine_host, self.settings, self._docker()
 
         async def make(say: Callable[[str], None]) -> str:
             async with Builder(host) as builder:
@@ -374,9 +375,7 @@ class Cloud:
     def _docker(self) -> Engine:
         """The engine, which all services share."""
         if self._engine is None:
-            from portside.cloud.machine.docker import DockerEngine
-
-            self._engine = DockerEngine(_engine_host(self.settings), self.log)
+            self._engine = self.machine.engine()
         return self._engine
 
     async def _make_cloudformation(self) -> Service:
@@ -556,11 +555,3 @@ class Cloud:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _engine_host(settings: CloudSettings) -> str:
-    """The socket to use. With none that answers, the usual one: an engine may be started later."""
-    if settings.engine:
-        return settings.engine
-    found = engines.find(os.environ, Path.home())
-    return found or engines.candidates(os.environ, Path.home())[0]

@@ -309,7 +309,12 @@ class FakeEngine:
             raise Conflict(f"Container {container} is not running")
         used, _, held = self._used(state.id)
         limit = (self._specs[state.id].memory or 0) * 2**20
-        return ContainerStats(used, held, limit, 2, self.clock.now())
+        document = {
+            "id": state.id,
+            "cpu_stats": {"cpu_usage": {"total_usage": int(used * 1e9)}, "online_cpus": 2},
+            "memory_stats": {"usage": held, "limit": limit},
+        }
+        return ContainerStats(used, held, limit, 2, self.clock.now(), document)
 
     def _used(self, container: str) -> tuple[float, float, int]:
         """Up to now: seconds of a core, cores busy, bytes held."""

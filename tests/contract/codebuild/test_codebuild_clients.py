@@ -60,6 +60,16 @@ async def test_projects(codebuild):
         await codebuild("start_build", projectName="app")
 
 
+async def test_a_role_may_be_given_by_its_bare_name(codebuild):
+    # `ServiceRole: !Ref Role` of many templates.
+    made = (await codebuild("create_project", name="app", **PROJECT | {"serviceRole": "build"}))["project"]
+    assert made["serviceRole"] == "arn:aws:iam::000000000000:role/build"
+    changed = (await codebuild("update_project", name="app", serviceRole="other+role"))["project"]
+    assert changed["serviceRole"] == "arn:aws:iam::000000000000:role/other+role"
+    with pytest.raises(ClientError, match="Invalid service role: not/a/role"):
+        await codebuild("update_project", name="app", serviceRole="not/a/role")
+
+
 async def test_builds(codebuild):
     await codebuild("create_project", name="app", **PROJECT)
     started = (await codebuild("start_build", projectName="app", idempotencyToken="t"))["build"]

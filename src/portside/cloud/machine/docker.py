@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,6 +44,8 @@ STOP_MARGIN = 30.0  # on top of the grace that the container gets
 LOAD = 600.0
 ARCHIVE = 900.0
 PULL = 1800.0
+# How far before its newest line the output of a container that has exited is read a second time.
+AGAIN = 1.0
 
 
 # What a cgroup set-up may be unable to do, and the words that engines then answer with.
@@ -211,6 +214,30 @@ class DockerEngine:
         return found
 
     async def logs(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
+        if not follow:
+            async for line in self._output(container, since, False):
+                yield line
+            return
+        recent: deque[LogLine] = deque()
+        newest = since
+        async for line in self._output(container, since, True):
+            newest = max(newest, line.at)
+            while recent and recent[0].at < newest - AGAIN:
+                recent.popleft()
+            recent.append(line)
+            yield line
+        # Docker 20.10 ends a stream that follows, more often than not, before a last line without a line feed.
+        seen = Counter(recent)
+        try:
+            async for line in self._output(container, max(since, newest - AGAIN), False):
+                if seen[line]:
+                    seen[line] -= 1
+                else:
+                    yield line
+        except Missing:
+            return  # removed meanwhile
+
+    async def _output(self, container: str, since: float, follow: bool) -> AsyncIterator[LogLine]:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0"}
         if since > 0:
             # A float holds some hundred nanoseconds: ask from a little before, and drop what is too old here.

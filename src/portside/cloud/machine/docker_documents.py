@@ -193,6 +193,7 @@ def stats_of(document: Mapping[str, Any]) -> ContainerStats | None:
         memory_limit=limit,
         cores=int(cpu.get("online_cpus") or len(usage.get("percpu_usage") or ()) or 1),
         at=at,
+        document=document,
     )
 
 

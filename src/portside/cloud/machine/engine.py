@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class EngineError(Exception):
@@ -153,13 +153,15 @@ class ContainerState:
 @dataclass(frozen=True, slots=True)
 class ContainerStats:
     """What a container has used: seconds of one core since it started, and bytes of memory at `at`, without what
-    the system only caches for it. `memory_limit` is 0 where there is none; `cores` is how many it may use."""
+    the system only caches for it. `memory_limit` is 0 where there is none; `cores` is how many it may use.
+    `document` is the whole answer, in the shape of Docker's `GET /containers/{id}/stats`."""
 
     cpu: float
     memory: int
     memory_limit: int
     cores: int
     at: float
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

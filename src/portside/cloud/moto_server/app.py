@@ -84,6 +84,10 @@ class MotoApp:
             from portside.cloud.moto_server import retired_policies
 
             retired_policies.install()
+            # Any service but those may load the part for EC2.
+            from portside.cloud.moto_server import offerings
+
+            offerings.install()
         if request.service == "s3":
             from portside.cloud.moto_server import bucket_policies
 

@@ -43,7 +43,7 @@ class BuildOperations(ProjectOperations):
 
     def _start(self, caller: Caller, project: Project, params: Params, token: str) -> Build:
         pipeline = params.get(PIPELINE_KEY)
-        spec = specs.build_spec(project, params)
+        spec = specs.build_spec(project, specs.with_whole_role(params, "serviceRoleOverride", caller.account))
         now = self._clock.now()
         uuid = self._ids.uuid()
         with self._database.write() as tx:

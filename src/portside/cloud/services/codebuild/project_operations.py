@@ -15,7 +15,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.codebuild import answers, pages, records
 from portside.cloud.services.codebuild.records import Project
-from portside.cloud.services.codebuild.specs import project_spec
+from portside.cloud.services.codebuild.specs import project_spec, with_whole_role
 from portside.cloud.services.codebuild.validate import NAME, invalid, not_offered
 
 CURATED = (
@@ -62,7 +62,7 @@ class ProjectOperations:
             )
         now = self._clock.now()
         key = f"arn:aws:kms:{caller.region}:{caller.account}:alias/aws/s3"
-        spec = project_spec(name, params, {}, key)
+        spec = project_spec(name, with_whole_role(params, "serviceRole", caller.account), {}, key)
         arn = project_arn(caller, name)
         record = Project(caller.region, name, arn, spec, now, now)
         with self._database.write() as tx:
@@ -75,7 +75,8 @@ class ProjectOperations:
     def update_project(self, caller: Caller, params: Params) -> Params:
         with self._database.write() as tx:
             present = self._project(caller, str(params["name"]))
-            spec = project_spec(present.name, params, present.spec, present.spec["encryptionKey"])
+            given = with_whole_role(params, "serviceRole", caller.account)
+            spec = project_spec(present.name, given, present.spec, present.spec["encryptionKey"])
             record = replace(present, spec=spec, modified=self._clock.now())
             records.save_project(tx, record)
         return {"project": answers.project(record)}

@@ -6,6 +6,7 @@ Pure. `answers.py` is the way back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ MEMBERS = (
     "concurrentBuildLimit", "autoRetryLimit",
 )  # fmt: skip
 
+ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}")
 ENGINE_IMAGES = "aws/codebuild/docker:"
 
 # Parameter of StartBuild -> where in the project it goes.
@@ -82,6 +84,14 @@ def project_spec(name: str, given: Params, present: Mapping[str, Any], key: str)
     spec["environment"] = environment
     check(spec)
     return spec
+
+
+def with_whole_role(params: Params, member: str, account: str) -> Params:
+    """The call with the role's ARN where it gives the bare name, as `Ref` of a role does in templates."""
+    given = str(params.get(member) or "")
+    if not ROLE_NAME.fullmatch(given):
+        return params
+    return params | {member: f"arn:aws:iam::{account}:role/{given}"}
 
 
 def drives_an_engine(environment: Mapping[str, Any]) -> bool:

@@ -10,19 +10,22 @@ import json
 from datetime import UTC, datetime
 
 from portside.cloud.kernel.database import Database
+from portside.cloud.machine.engine import Engine, EngineError
 from portside.cloud.protocol.asgi import Receive, Send
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import metadata
+from portside.cloud.services.ecs import metadata, store
 from portside.cloud.services.ecs.environment import CREDENTIALS_PATH, METADATA_PATH
 from portside.cloud.services.ecs.identities import Identities
+from portside.cloud.services.ecs.records import Container
 
 Connection = dict[str, object]
 
 
 class AgentPages:
-    def __init__(self, database: Database, identities: Identities) -> None:
+    def __init__(self, database: Database, identities: Identities, engine: Engine) -> None:
         self._database = database
         self._identities = identities
+        self._engine = engine
 
     async def credentials(self, connection: Connection, receive: Receive, send: Send) -> None:
         found = await self._identities.credentials(str(connection["path"]).removeprefix(CREDENTIALS_PATH))
@@ -47,11 +50,27 @@ class AgentPages:
                 await _answer(send, 200, metadata.task(self._database, task))
             case "taskWithTags":
                 await _answer(send, 200, metadata.task(self._database, task, tags=True))
+            case "stats":
+                await _answer(send, 200, await self._stats(container))
+            case "task/stats":
+                shown = {
+                    each.engine_id: await self._stats(each)
+                    for each in store.containers_of(self._database, task.arn)
+                    if each.engine_id
+                }
+                await _answer(send, 200, shown)
             case _:
                 await _answer(send, 404, f"The local cloud does not offer the metadata path '/{rest}'.")
 
+    async def _stats(self, container: Container) -> Params | None:
+        """What the engine says of its use; null, as from the agent, when it does not run."""
+        try:
+            return dict((await self._engine.stats(container.engine_id)).document)
+        except EngineError:
+            return None
 
-async def _answer(send: Send, status: int, document: Params | str) -> None:
+
+async def _answer(send: Send, status: int, document: Params | str | None) -> None:
     body = json.dumps(document).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
