@@ -357,7 +357,7 @@ async def _bury() -> None:
 
 
 _OURS = frozenset(
-    {"Beginnings.begin", "Steps.advance", "Undo.remove", "Undo._restore", "Undo._discard", "Loop._work"}
+    {"Beginnings.begin", "Steps.advance", "Undo.remove", "Undo._restore", "CleanUp._discard", "Loop._work"}
 )
 
 

@@ -1,7 +1,7 @@
 """Later versions of launch templates, whose user data moto does not read as it reads that of the first.
 
-Owns the correction: without it no instance can be launched from such a version. It is undone by nothing and changes
-nothing where moto has learned it.
+Owns the correction: without it no instance can be launched from such a version. It changes nothing where moto has
+learned to read it.
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ def install() -> None:
             data = data | {"UserData": parse_user_data(data["UserData"])}
         return create(self, data, description)
 
-    LaunchTemplate.create_version = create_version  # type: ignore[method-assign]
+    LaunchTemplate.create_version = create_version

@@ -20,7 +20,9 @@ from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
+from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
+from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import PlannedView, active, plan
 from portside.cloud.services.cloudformation.records import (
@@ -31,6 +33,7 @@ from portside.cloud.services.cloudformation.records import (
     Stack,
     StackStatus,
 )
+from portside.cloud.services.cloudformation.removal import Removals
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.session import Callers, RowsView, Zones, caller_of, evaluator
 from portside.cloud.services.cloudformation.steps import Steps
@@ -72,21 +75,30 @@ class StackLoop:
         self._log = log.bind(service="cloudformation")
         self._zones = zones
         self._journal = journal
+        jobs = Jobs(calls, callers)
         self._steps = Steps(
             database=database,
             ids=ids,
             clock=clock,
-            calls=calls,
             log=self._log,
             journal=journal,
-            callers=callers,
+            jobs=jobs,
             waits=Waits(database=database, clock=clock, calls=calls, pace=pace, callers=callers),
         )
         self._beginnings = Beginnings(
             database=database, ids=ids, clock=clock, zones=zones, journal=journal, steps=self._steps
         )
         self._triggers = Triggers(calls, clock, pace)
-        self._undo = Undo(database=database, ids=ids, clock=clock, journal=journal, steps=self._steps)
+        removals = Removals(clock=clock, ids=ids, log=self._log, jobs=jobs)
+        self._cleaning = CleanUp(database=database, clock=clock, journal=journal, removals=removals)
+        self._undo = Undo(
+            database=database,
+            clock=clock,
+            journal=journal,
+            steps=self._steps,
+            removals=removals,
+            cleaning=self._cleaning,
+        )
         self._loop = Loop("cloudformation.stack", self.turn, clock, self._log, turn_limit=TURN_LIMIT)
 
     async def __aenter__(self) -> StackLoop:
@@ -264,7 +276,7 @@ class StackLoop:
 
     async def _clean_up(self, stack: Stack) -> TurnResult:
         if not stack.held:
-            return await self._undo.clean_up(stack)
+            return await self._cleaning.clean_up(stack)
         parent = rows.stack_by_id(self._db, stack.parent)
         if parent is not None and parent.status in HOLDING:
             return After(HOLD_POLL)

@@ -1,13 +1,12 @@
-"""One resource, one step at a time: check, call the service, wait until it is stable; the same for deletion.
+"""One resource, one step at a time: check, call the service, wait until it is stable.
 
 Owns what is written down before and after every call, so that a crash at any point neither doubles a resource
 nor loses one: a step found in phase CALL after a restart asks the service whether the resource is there before
-it creates it. Which resource is due is decided in `stack_loop.py`.
+it creates it. Which resource is due is decided in `stack_loop.py`; deletion is `removal.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
@@ -15,9 +14,10 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import dynamic, properties, rows
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
+from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.outcome import Outcome
 from portside.cloud.services.cloudformation.records import (
@@ -28,50 +28,30 @@ from portside.cloud.services.cloudformation.records import (
     Resource,
     ResourceStatus,
     Stack,
-    StackStatus,
     Step,
+)
+from portside.cloud.services.cloudformation.refusals import (
+    CLEANUP_ATTEMPTS,
+    LONGEST_POLL,
+    Rejected,
+    failed,
+    pause,
+    said,
+    told,
 )
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.resources.handler import (
     Failure,
     Foreign,
     Handler,
-    PlainFailure,
     Work,
-    error_code,
-    is_existing,
     passing,
 )
-from portside.cloud.services.cloudformation.session import Callers
 from portside.cloud.services.cloudformation.waits import Waits
 
-FIRST_POLL = 0.15
-LONGEST_POLL = 15.0
 # A rolling update goes through many batches, each of which has a limit of its own.
 LONGEST_ROLL = 12 * 3600.0
 ATTEMPTS = 5
-CLEANUP_ATTEMPTS = 3
-# What still uses a resource is often on its way out: about a minute of patience.
-DELETE_ATTEMPTS = 8
-_TRANSIENT_DELETE = frozenset({"ResourceConflict"})
-
-
-class Rejected(Exception):
-    """The step failed; the text is the event's reason. `made` says that something may have been made."""
-
-    def __init__(self, reason: str, *, made: bool = True) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.made = made
-
-
-def pause(polls: int) -> float:
-    """Seconds before the next look: local things are fast, AWS-like ones need not be asked often."""
-    return float(min(LONGEST_POLL, FIRST_POLL * 1.5 ** min(polls, 20)))
-
-
-def told(message: str, token: str, code: str) -> str:
-    return f'Resource handler returned message: "{message}" (RequestToken: {token}, HandlerErrorCode: {code})'
 
 
 class Steps:
@@ -83,18 +63,16 @@ class Steps:
         database: Database,
         ids: Ids,
         clock: Clock,
-        calls: Calls,
         log: Log,
         journal: Journal,
-        callers: Callers,
+        jobs: Jobs,
         waits: Waits,
     ) -> None:
-        self._callers = callers
+        self._jobs = jobs
         self._waits = waits
         self._db = database
         self._ids = ids
         self._clock = clock
-        self._calls = calls
         self._log = log
         self._journal = journal
 
@@ -123,7 +101,7 @@ class Steps:
         assert step is not None
         handler = registry.handler(resource.type)
         try:
-            work = await self._work(stack, resource, step)
+            work = await self._jobs.work(stack, resource, step)
             match step.phase:
                 case Phase.CHECK:
                     return self._checked(resource, step, await self._check(handler, work, step))
@@ -138,14 +116,14 @@ class Steps:
             if not again:
                 definite = error.status < 500
                 raise Rejected(
-                    _said(error, step.token), made=step.phase is not Phase.CHECK and not definite
+                    said(error, step.token), made=step.phase is not Phase.CHECK and not definite
                 ) from None
             return self._again(resource, step, repr(error))
         except Foreign as error:
             message = f"Resource of type '{resource.type}' with identifier '{error.identifier}' already exists."
             raise Rejected(told(message, step.token, "AlreadyExists"), made=False) from None
         except Failure as error:
-            raise Rejected(_failed(error, step.token)) from None
+            raise Rejected(failed(error, step.token)) from None
         except EvaluationError as error:
             raise Rejected(str(error), made=step.phase is not Phase.CHECK) from None
         except Exception as error:
@@ -153,51 +131,6 @@ class Steps:
                 raise Rejected(told(f"portside failed: {error!r}", step.token, "InternalFailure")) from error
             self._log.error("step failed", resource=resource.logical_id, error=repr(error), exc_info=error)
             return self._again(resource, step, repr(error))
-
-    async def _work(self, stack: Stack, resource: Resource, step: Step) -> Work:
-        target = step.target
-        final = await dynamic.resolve(target.properties, self._calls, await self._callers.of(stack))
-        if final is not target.properties:
-            final, complaint = properties.fit(registry.facts(resource.type).schema, final)
-            if complaint:
-                raise Rejected(complaint, made=step.phase is not Phase.CHECK)
-        old: Params = {}
-        if step.kind is Kind.UPDATE:
-            old = resource.applied.properties
-        caller = await self._callers.of(stack, resource.type)
-        return self._job(stack, caller, resource.logical_id, target, final, step.token, old)
-
-    def _job(
-        self,
-        stack: Stack,
-        caller: Caller,
-        logical_id: str,
-        target: Applied,
-        final: Params,
-        token: str,
-        old: Params,
-    ) -> Work:
-        automatic = {
-            "aws:cloudformation:stack-name": stack.name,
-            "aws:cloudformation:stack-id": stack.id,
-            "aws:cloudformation:logical-id": logical_id,
-        }
-        return Work(
-            calls=self._calls,
-            caller=caller,
-            stack_name=stack.name,
-            stack_id=stack.id,
-            logical_id=logical_id,
-            properties=final,
-            tags=automatic | dict(target.tags),
-            name=target.name,
-            physical_id=target.physical_id,
-            token=token,
-            state=target.state,
-            old=old,
-            update_policy=target.update_policy,
-            rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
-        )
 
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
         if step.kind is not Kind.UPDATE:
@@ -324,73 +257,3 @@ class Steps:
             rows.add_leftover(tx, lost)
         shown = step.shown if step is not None else None
         self._journal.resource(tx, stack, replace(resource, status=status, reason=reason), shown=shown)
-
-    # Deleting
-
-    async def remove(
-        self, stack: Stack, logical_id: str, kind: str, step: Step, save: Callable[[Step], None]
-    ) -> bool:
-        """Delete a physical resource as far as it goes without waiting; True when it is gone. `save` commits
-        the step; raises Rejected."""
-        handler = registry.handler(kind)
-        target = step.target
-        try:
-            final = target.properties
-            if dynamic.present(final):
-                final = await self._resolved(final, stack)
-            work = self._job(stack, await self._callers.of(stack, kind), logical_id, target, final, step.token, {})
-            if step.phase is not Phase.SETTLE:
-                if not target.physical_id:
-                    found = await handler.find(work)
-                    if found is None:
-                        return True
-                    target = replace(target, physical_id=found)
-                    work = replace(work, physical_id=found)
-                await handler.delete(work)
-                step = replace(step, phase=Phase.SETTLE, target=target, attempts=0)
-                if not await handler.gone(work):
-                    save(replace(step, due=self._clock.now() + pause(step.polls), polls=step.polls + 1))
-                    return False
-                return True
-            if await handler.gone(work):
-                return True
-        except AwsError as error:
-            if handler.missing(error):
-                return True
-            transient = passing(error) or error_code(error) in _TRANSIENT_DELETE
-            if transient and step.attempts < DELETE_ATTEMPTS:
-                due = self._clock.now() + pause(2 * (step.attempts + 1))
-                save(replace(step, attempts=step.attempts + 1, due=due))
-                return False
-            raise Rejected(_said(error, step.token)) from None
-        except Failure as error:
-            raise Rejected(_failed(error, step.token)) from None
-        except Exception as error:
-            if step.attempts >= CLEANUP_ATTEMPTS:
-                raise Rejected(told(f"portside failed: {error!r}", step.token, "InternalFailure")) from error
-            self._log.error("deletion failed", resource=logical_id, error=repr(error), exc_info=error)
-            save(replace(step, attempts=step.attempts + 1, due=self._clock.now() + pause(3)))
-            return False
-        if self._clock.now() - step.started > handler.gone_within:
-            raise Rejected(told("Exceeded attempts to wait", step.token, "NotStabilized"))
-        save(replace(step, due=self._clock.now() + pause(step.polls), polls=step.polls + 1))
-        return False
-
-    async def _resolved(self, found: Params, stack: Stack) -> Params:
-        try:
-            resolved: Params = await dynamic.resolve(found, self._calls, await self._callers.of(stack))
-        except EvaluationError:
-            # A secret that is gone must not keep its user from being deleted.
-            return found
-        return resolved
-
-
-def _failed(error: Failure, token: str) -> str:
-    return error.message if isinstance(error, PlainFailure) else told(error.message, token, error.code)
-
-
-def _said(error: AwsError, token: str) -> str:
-    code = error_code(error)
-    if is_existing(error):
-        code = "AlreadyExists"
-    return told(f"{error.message} (Error Code: {error.code}, Status Code: {error.status})", token, code)

@@ -1,7 +1,7 @@
-"""Everything that takes away or goes back: deletion, roll-back of a create, roll-back of an update, clean-up.
+"""Everything that takes away or goes back: deletion, roll-back of a create, roll-back of an update.
 
-Owns the reverse order of work. Driven by `stack_loop.py`, which owns the way forward; single deletions and
-updates are `steps.py`.
+Owns the reverse order of work. Driven by `stack_loop.py`, which owns the way forward; single updates are
+`steps.py`, single deletions `removal.py`, and what remains after a rollback is `cleanup.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
-from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
 from portside.cloud.services.cloudformation import graph, outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED
+from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (
@@ -31,11 +31,10 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
     Step,
 )
+from portside.cloud.services.cloudformation.refusals import Rejected
+from portside.cloud.services.cloudformation.removal import Removals
 from portside.cloud.services.cloudformation.session import RowsView, evaluator
-from portside.cloud.services.cloudformation.steps import CLEANUP_ATTEMPTS, Rejected, Steps
-
-NOT_ALL_DELETED = "Update successful. One or more resources could not be deleted."
-
+from portside.cloud.services.cloudformation.steps import Steps
 
 UPDATE_CANCELLED = "Resource update cancelled"
 
@@ -57,12 +56,22 @@ def unfinished(resource: Resource) -> Step | None:
 
 
 class Undo:
-    def __init__(self, *, database: Database, ids: Ids, clock: Clock, journal: Journal, steps: Steps) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        steps: Steps,
+        removals: Removals,
+        cleaning: CleanUp,
+    ) -> None:
         self._db = database
-        self._ids = ids
         self._clock = clock
         self._journal = journal
         self._steps = steps
+        self._removals = removals
+        self._cleaning = cleaning
 
     # Deleting a stack, and rolling a create back
 
@@ -93,7 +102,7 @@ class Undo:
         # Left over from an update that did not finish its clean-up before the deletion.
         lost = rows.leftovers(self._db, stack.id)
         if lost:
-            return await self._clean(stack, lost)
+            return await self._cleaning.clean(stack, lost)
         return self._removed(stack, sorted(failed))
 
     def _failed_now(self, stack: Stack, each: Resource) -> bool:
@@ -113,7 +122,7 @@ class Undo:
             if never_made:
                 self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
                 return
-            step = self._steps.new_step(Kind.DELETE, each.applied)
+            step = self._removals.new_step(each.applied)
             each = replace(
                 each, status=ResourceStatus.DELETE_IN_PROGRESS, step=step, operation=stack.operation, reason=""
             )
@@ -125,7 +134,7 @@ class Undo:
                 rows.save_resource(tx, replace(each, step=step, applied=step.target))
 
         try:
-            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
+            if not await self._removals.remove(stack, each.logical_id, each.type, each.step, save):
                 return
         except Rejected as error:
             if stack.force and stack.status is StackStatus.DELETE_IN_PROGRESS:
@@ -295,89 +304,3 @@ class Undo:
             return look.imported, outputs.evaluate(look)
         except (EvaluationError, NeedsZones):
             return look.imported, None
-
-    # Clean-up
-
-    async def clean_up(self, stack: Stack) -> TurnResult:
-        lost = rows.leftovers(self._db, stack.id)
-        if lost:
-            return await self._clean(stack, lost)
-        back = stack.status is StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
-        status = StackStatus.UPDATE_ROLLBACK_COMPLETE if back else StackStatus.UPDATE_COMPLETE
-        reason = NOT_ALL_DELETED if "cleanup" in stack.failures else ""
-        with self._db.write() as tx:
-            self._journal.stack(tx, stack, status, reason, failures=())
-        return Done()
-
-    async def _clean(self, stack: Stack, lost: list[Leftover]) -> TurnResult:
-        """Remove leftovers, those first that no other leftover depends on."""
-        now = self._clock.now()
-        free = [
-            each
-            for each in lost
-            if not any(each.logical_id in other.applied.dependencies for other in lost if other is not each)
-        ]
-        ready = free or lost
-        due = [each for each in ready if each.step is None or each.step.due <= now]
-        if due:
-            await asyncio.gather(*(self._discard(stack, each) for each in due))
-            return After(0.0)
-        return After(max(0.0, min(each.step.due - now for each in ready if each.step is not None)))
-
-    async def _discard(self, stack: Stack, each: Leftover) -> None:
-        applied = each.applied
-        if each.step is None:
-            if each.policy == "Forget":
-                self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
-                return
-            if each.policy in ("Retain", "RetainExceptOnCreate"):
-                self._cleaned(stack, each, ResourceStatus.DELETE_SKIPPED)
-                return
-            each = replace(each, step=self._steps.new_step(Kind.DELETE, applied))
-            with self._db.write() as tx:
-                rows.save_leftover(tx, each)
-                if applied.physical_id:
-                    self._event(stack, each, ResourceStatus.DELETE_IN_PROGRESS, "", tx)
-                present = rows.resources(tx, stack.id).get(each.logical_id) if each.whole else None
-                if present is not None:
-                    rows.save_resource(tx, replace(present, status=ResourceStatus.DELETE_IN_PROGRESS))
-        assert each.step is not None
-
-        def save(step: Step) -> None:
-            with self._db.write() as tx:
-                rows.save_leftover(tx, replace(each, step=step, applied=step.target))
-
-        try:
-            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
-                return
-        except Rejected as error:
-            self._kept(stack, each, error.reason)
-            return
-        self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
-
-    def _cleaned(self, stack: Stack, each: Leftover, status: ResourceStatus) -> None:
-        with self._db.write() as tx:
-            rows.drop_leftover(tx, each.number)
-            if each.whole:
-                rows.drop_resource(tx, stack.id, each.logical_id)
-            if each.applied.physical_id or each.whole:
-                self._event(stack, each, status, "", tx)
-
-    def _kept(self, stack: Stack, each: Leftover, reason: str) -> None:
-        """A clean-up that fails is tried three times; then the resource is no longer the stack's."""
-        with self._db.write() as tx:
-            self._event(stack, each, ResourceStatus.DELETE_FAILED, reason, tx)
-            if each.attempts + 1 < CLEANUP_ATTEMPTS:
-                rows.save_leftover(tx, replace(each, attempts=each.attempts + 1, step=None))
-                return
-            rows.drop_leftover(tx, each.number)
-            if each.whole:
-                rows.drop_resource(tx, stack.id, each.logical_id)
-            now = rows.stack_by_id(tx, stack.id)
-            if now is not None:
-                rows.save_stack(tx, replace(now, failures=("cleanup",)))
-
-    def _event(self, stack: Stack, each: Leftover, status: ResourceStatus, reason: str, tx: Any) -> None:
-        self._journal.resource_event(
-            tx, stack, each.logical_id, each.type, each.applied.physical_id, status, reason, cleanup=True
-        )
