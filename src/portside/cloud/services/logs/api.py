@@ -80,8 +80,8 @@ class LogsApi:
             raise _bad("logGroupNamePrefix and logGroupNamePattern cannot be used together.")
         found = [
             group
-            for group in records.groups(self._database, caller.region)
-            if group.name.startswith(prefix) and part.lower() in group.name.lower()
+            for group in records.groups(self._database, caller.region, prefix)
+            if part.lower() in group.name.lower()
         ]
         page, token = _page([group.name for group in found], params)
         shown = [self._shown_group(group) for group in found if group.name in page]

@@ -88,6 +88,7 @@ class LogEvent:
     message: str
 
 
+LAST_CHARACTER = chr(0x10FFFF)
 START = Key(-1, -1)
 END = Key(2**62, 2**62)
 
@@ -97,10 +98,10 @@ def group(reader: Reader, region: str, name: str) -> Group | None:
     return _group(rows[0]) if rows else None
 
 
-def groups(reader: Reader, region: str) -> list[Group]:
-    return [
-        _group(row) for row in reader.read("SELECT * FROM log_group WHERE region = ? ORDER BY name", (region,))
-    ]
+def groups(reader: Reader, region: str, prefix: str = "") -> list[Group]:
+    """By name. The range keeps to the index: an account may have thousands."""
+    sql = "SELECT * FROM log_group WHERE region = ? AND name >= ? AND name < ? ORDER BY name"
+    return [_group(row) for row in reader.read(sql, (region, prefix, prefix + LAST_CHARACTER))]
 
 
 def groups_with_retention(reader: Reader) -> list[Group]:
