@@ -279,3 +279,17 @@ async def test_a_creation_policy_that_is_not_well_formed_fails_its_resource(worl
     Launching(world)
     assert await world.create("web", template("", Signal={"Timeout": "PT99H"})) == "ROLLBACK_COMPLETE"
     assert any("PT99H" in reason for _, _, reason in await world.events("web"))
+
+
+async def test_express_mode_waits_for_messages_but_not_for_signals(world: World) -> None:
+    Launching(world, boot_seconds=1.0)
+    express = {"DeploymentConfig": {"Mode": "EXPRESS"}}
+    begin = world.clock.now()
+    assert await world.create("web", template(""), **express) == "CREATE_COMPLETE"
+    assert world.clock.now() - begin < 60
+    await world.delete("web")
+    await world.call("CreateStack", StackName="web", TemplateBody=json.dumps(waiting()), **express)
+    await world.clock.advance(60)
+    assert world.status("web") == "CREATE_IN_PROGRESS"
+    assert await put(world, (await world.resources("web"))["Handle"][1], message("a")) == 200
+    assert await world.settle("web") == "CREATE_COMPLETE"

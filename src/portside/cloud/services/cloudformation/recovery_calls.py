@@ -13,6 +13,7 @@ from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.begin import NESTED
 from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.failing import turn_back
 from portside.cloud.services.cloudformation.records import (
     STOPPED,
     USER_INITIATED,
@@ -22,7 +23,6 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 from portside.cloud.services.cloudformation.stack_calls import StackCalls, modes
-from portside.cloud.services.cloudformation.stack_loop import turn_back
 from portside.cloud.services.cloudformation.undo import UPDATE_CANCELLED
 
 

@@ -21,6 +21,13 @@ from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
 from portside.cloud.services.cloudformation.cleanup import CleanUp
+from portside.cloud.services.cloudformation.failing import (
+    Failing,
+    failures,
+    half_made,
+    settled,
+    stops_where_it_fails,
+)
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.journal import Journal
@@ -70,7 +77,6 @@ class StackLoop:
         pace: Pace = AWS_PACE,
     ) -> None:
         self._db = database
-        self._ids = ids
         self._clock = clock
         self._log = log.bind(service="cloudformation")
         self._zones = zones
@@ -88,6 +94,7 @@ class StackLoop:
         self._beginnings = Beginnings(
             database=database, ids=ids, clock=clock, zones=zones, journal=journal, steps=self._steps
         )
+        self._failing = Failing(database=database, ids=ids, journal=journal, steps=self._steps)
         self._triggers = Triggers(calls, clock, pace)
         removals = Removals(clock=clock, ids=ids, log=self._log, jobs=jobs)
         self._cleaning = CleanUp(database=database, clock=clock, journal=journal, removals=removals)
@@ -139,17 +146,17 @@ class StackLoop:
 
     async def _forward(self, stack: Stack) -> TurnResult:
         if stack.cancelled:
-            return self._give_up(stack, USER_INITIATED)
+            return self._failing.give_up(stack, USER_INITIATED)
         limit = stack.timeout_minutes
         if (
             limit
             and stack.status is StackStatus.CREATE_IN_PROGRESS
             and self._clock.now() > stack.started + 60 * limit
         ):
-            return self._give_up(stack, TIMED_OUT)
+            return self._failing.give_up(stack, TIMED_OUT)
         alarm = await self._triggers.trouble(stack)
         if alarm:
-            return self._give_up(stack, alarm)
+            return self._failing.give_up(stack, alarm)
         parsed = template.parse(stack.spec.body)
         everything = rows.resources(self._db, stack.id)
         present = {name: each for name, each in everything.items() if not each.status.gone}
@@ -158,14 +165,14 @@ class StackLoop:
             look = evaluator(self._db, stack, stack.spec, parsed, RowsView(present), self._zones.known)
             needs = await self._zones.with_zones(caller_of(stack), lambda: active(look))
         except EvaluationError as error:
-            return self._give_up(stack, str(error))
+            return self._failing.give_up(stack, str(error))
         halves = [each for each in present.values() if half_made(stack, each)]
         if halves:
             return await self._sweep(stack, halves)
         mine = {name: each for name, each in present.items() if each.operation == stack.operation}
         failed = [name for name in mine if mine[name].status.failed]
         if failed and not stops_where_it_fails(stack):
-            return self._give_up(stack, _failures(mine, failed))
+            return self._failing.give_up(stack, failures(mine, failed))
         work: list[Coroutine[Any, Any, None]] = []
         now = self._clock.now()
         for name, others in needs.items():
@@ -182,7 +189,7 @@ class StackLoop:
         if waits:
             return After(self._triggers.sooner(stack, max(0.0, min(waits))))
         if failed:
-            return self._give_up(stack, _failures(mine, failed))
+            return self._failing.give_up(stack, failures(mine, failed))
         monitored = self._monitored(stack)
         if monitored is not None:
             return monitored
@@ -192,7 +199,9 @@ class StackLoop:
         """Take away what an earlier operation could not finish making, before it is made anew."""
         stuck = [each.logical_id for each in halves if each.status is ResourceStatus.DELETE_FAILED]
         if stuck:
-            return self._give_up(stack, f"The following resource(s) failed to delete: [{', '.join(stuck)}]. ")
+            return self._failing.give_up(
+                stack, f"The following resource(s) failed to delete: [{', '.join(stuck)}]. "
+            )
         now = self._clock.now()
         waiting = [each for each in halves if unfinished(each) is not None and each.step.due > now]  # type: ignore[union-attr]
         due = [each for each in halves if each not in waiting]
@@ -211,7 +220,7 @@ class StackLoop:
         if not until:
             until = now + seconds
             with self._db.write() as tx:
-                if not self._still(tx, stack):
+                if not self._failing.still(tx, stack):
                     return After(0.0)
                 rows.save_stack(tx, replace(stack, monitored_until=until))
         return After(self._triggers.sooner(stack, until - now)) if until > now else None
@@ -240,15 +249,15 @@ class StackLoop:
         try:
             made = await self._zones.with_zones(caller_of(stack), lambda: outputs.evaluate(look))
         except EvaluationError as error:
-            return self._give_up(stack, str(error))
+            return self._failing.give_up(stack, str(error))
         # Only what was evaluated counts as imported; kept resources are evaluated anew for that.
         await self._zones.with_zones(caller_of(stack), lambda: [look.properties(name) for name in needs])
         with self._db.write() as tx:
-            if not self._still(tx, stack):
+            if not self._failing.still(tx, stack):
                 return After(0.0)
             refused = outputs.refuse_exports(tx, stack, made)
             if refused:
-                return self._give_up_in(tx, stack, refused)
+                return self._failing.give_up_in(tx, stack, refused)
             outputs.publish(tx, stack, made, look.imported)
             if stack.status is StackStatus.CREATE_IN_PROGRESS:
                 self._journal.stack(tx, stack, StackStatus.CREATE_COMPLETE, outputs=made)
@@ -304,93 +313,3 @@ class StackLoop:
             rows.add_leftover(tx, Leftover(0, stack.id, each.logical_id, each.type, before, False, policy))
         if each.touched:
             rows.save_resource(tx, replace(each, touched=False, previous=None))
-
-    # Failing
-
-    def _still(self, tx: Transaction, stack: Stack) -> bool:
-        """Whether no call (a deletion, a cancellation) came in between."""
-        now = rows.stack_by_id(tx, stack.id)
-        return now is not None and now.operation == stack.operation and now.cancelled == stack.cancelled
-
-    def _give_up(self, stack: Stack, reason: str) -> TurnResult:
-        with self._db.write() as tx:
-            if not self._still(tx, stack):
-                return After(0.0)
-            return self._give_up_in(tx, stack, reason)
-
-    def _give_up_in(self, tx: Transaction, stack: Stack, reason: str) -> TurnResult:
-        """Cancel what is in flight and turn the stack around."""
-        for each in rows.resources(tx, stack.id).values():
-            if each.operation == stack.operation and each.status.busy:
-                if each.status is ResourceStatus.DELETE_IN_PROGRESS:
-                    rows.save_resource(tx, replace(each, status=ResourceStatus.DELETE_FAILED, step=None))
-                    continue
-                creating = each.status is ResourceStatus.CREATE_IN_PROGRESS
-                noun = "creation" if creating else "update"
-                self._steps.fail(tx, stack, each, f"Resource {noun} cancelled")
-        operation = self._ids.uuid()
-        if stack.status is StackStatus.CREATE_IN_PROGRESS:
-            if stack.disable_rollback:
-                self._journal.stack(tx, stack, StackStatus.CREATE_FAILED, reason)
-                return Done()
-            if stack.on_failure == "DELETE":
-                deleting = StackStatus.DELETE_IN_PROGRESS
-                self._journal.stack(
-                    tx, stack, deleting, f"{reason} Delete requested by user.", operation=operation
-                )
-                return After(0.0)
-            reason = f"{reason.strip()}{'' if reason.strip().endswith('.') else '.'} Rollback requested by user."
-            self._journal.stack(tx, stack, StackStatus.ROLLBACK_IN_PROGRESS, reason, operation=operation)
-            return After(0.0)
-        if stack.previous is None or (stack.disable_rollback and not stack.cancelled):
-            self._journal.stack(tx, stack, StackStatus.UPDATE_FAILED, reason, cancelled=False)
-            return Done()
-        turn_back(self._journal, tx, stack, operation, reason)
-        return After(0.0)
-
-
-def turn_back(
-    journal: Journal, tx: Transaction, stack: Stack, operation: str, reason: str, **fields: Any
-) -> Stack:
-    """Begin to roll an update back to what the stack was before it."""
-    assert stack.previous is not None
-    return journal.stack(
-        tx,
-        stack,
-        StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
-        reason,
-        operation=operation,
-        spec=stack.previous,
-        previous=None,
-        cancelled=False,
-        held=False,
-        **fields,
-    )
-
-
-def stops_where_it_fails(stack: Stack) -> bool:
-    """Without rollback, what does not depend on a failed resource is still carried out."""
-    return stack.disable_rollback and not stack.cancelled and not stack.parent
-
-
-def settled(resource: Resource) -> bool:
-    return unfinished(resource) is None and not resource.status.failed
-
-
-def half_made(stack: Stack, each: Resource) -> bool:
-    """Left by an earlier operation that failed to create it, and in the way of creating it now."""
-    if each.operation == stack.operation:
-        return each.status in (ResourceStatus.DELETE_IN_PROGRESS, ResourceStatus.DELETE_FAILED)
-    return each.status in (ResourceStatus.CREATE_FAILED, ResourceStatus.DELETE_FAILED)
-
-
-def _failures(mine: dict[str, Resource], failed: list[str]) -> str:
-    """`The following resource(s) failed to create: [A]. The following resource(s) failed to update: [B]. `"""
-    created = [name for name in failed if mine[name].status is ResourceStatus.CREATE_FAILED]
-    updated = [name for name in failed if mine[name].status is ResourceStatus.UPDATE_FAILED]
-    text = ""
-    if created:
-        text += f"The following resource(s) failed to create: [{', '.join(created)}]. "
-    if updated:
-        text += f"The following resource(s) failed to update: [{', '.join(updated)}]. "
-    return text

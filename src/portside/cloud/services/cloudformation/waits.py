@@ -41,10 +41,10 @@ class Waits:
         try:
             if step.kind is Kind.UPDATE:
                 return await self._roller.advance(stack, resource, step) if resource.type == GROUP else Outcome()
-            if stack.express:
-                return Outcome()
             if resource.type == WAIT_CONDITION and "ResourceSignal" not in step.target.creation_policy:
                 return await self._handle(stack, resource, step)
+            if stack.express:
+                return Outcome()
             wanted = signals_wanted(step.target.creation_policy)
         except ValueError as error:
             return Outcome(failed=str(error))
