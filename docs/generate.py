@@ -221,10 +221,36 @@ def schema() -> str:
     return json.dumps(Settings.model_json_schema(), indent=2)
 
 
+_CASE = re.compile(r"test_(?:\w+_)?br_(\d+)_(\w+)")
+TESTS = Path(__file__).parents[1] / "tests"
+
+
+def cases() -> str:
+    """Every test that is named after a case, with what it proves in its own words."""
+    found: list[tuple[int, str, str]] = []
+    for path in TESTS.rglob("test_*.py"):
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE):
+            case = _CASE.fullmatch(name)
+            if case:
+                found.append((int(case[1]), case[2].replace("_", " "), path.relative_to(TESTS.parent).as_posix()))
+    return "\n".join(
+        [
+            "# Cases from practice\n",
+            "What went wrong for people elsewhere, and what happens here instead. Each line is a test of `make test`",
+            "whose name begins with the case; the outcome is what it proves.\n",
+            f"{len({number for number, _, _ in found})} cases, {len(found)} tests.\n",
+            "| case | outcome | test |",
+            "|---|---|---|",
+            *(f"| BR-{number:02} | {outcome} | {path} |" for number, outcome, path in sorted(found)),
+        ]
+    )
+
+
 PAGES = {
     "supported.md": supported,
     "settings.md": settings,
     "command-line.md": command_line,
+    "cases.md": cases,
     "portside.schema.json": schema,
 }
 

@@ -1,15 +1,18 @@
 """Where a container engine listens on this machine.
 
-Pure search and one question (`GET /_ping`) over the socket; depends on nothing, so that the command line and
+Pure search and small questions (`GET /_ping`) over the socket; depends on nothing, so that the command line and
 the cloud can both use it. The winner goes to `cloud/machine/docker.py`.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 PING_SECONDS = 2.0
 
@@ -46,6 +49,29 @@ def answers(host: str, timeout: float = PING_SECONDS) -> bool:
     except (OSError, ValueError):
         return False
     return first.startswith(b"HTTP/1.") and b" 200" in first[:16]
+
+
+def ask(host: str, path: str, timeout: float = PING_SECONDS) -> Any:
+    """What an engine answers to one GET, as JSON. An empty object where it does not answer with one."""
+    connection = _Connection(host, timeout)
+    try:
+        connection.request("GET", quote(path, safe="/?=&"))
+        return json.loads(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    finally:
+        connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, host: str, timeout: float) -> None:
+        super().__init__("engine", timeout=timeout)
+        self._place = host
+        self._limit = timeout
+
+    def connect(self) -> None:
+        self.sock = _connect(self._place, self._limit)
+        self.sock.settimeout(self._limit)
 
 
 def _connect(host: str, timeout: float) -> socket.socket:

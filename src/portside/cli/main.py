@@ -208,3 +208,16 @@ def engine(
 
     terminal = Terminal()
     terminal.data(ensure(place().directory, install=install, say=terminal.say))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Examine this machine (engine, ports, names, disk, memory, leftovers) and say what mends each finding.
+
+    Exits with 9 if something stands in the way of the local cloud.
+
+    Example: portside doctor
+    """
+    from portside.cli.doctor import doctor as run
+
+    run(Terminal(), as_json)
