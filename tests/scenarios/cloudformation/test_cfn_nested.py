@@ -295,3 +295,7 @@ async def test_protection_is_the_roots(world: World) -> None:
         "UpdateTerminationProtection", StackName=await inside(world), EnableTerminationProtection=True
     )
     assert "root stack" in refused.message
+    await world.call("UpdateTerminationProtection", StackName="web", EnableTerminationProtection=True)
+    name = (await inside(world)).split("/")[1]
+    refused = await world.refused("DeleteStack", StackName=name)
+    assert refused.message == f"Stack [{name}] cannot be deleted while TerminationProtection is enabled"

@@ -107,6 +107,25 @@ async def test_an_update_that_stopped_goes_on_forwards(world: World) -> None:
     assert world.database.read("SELECT * FROM cfn_leftover") == []
 
 
+async def test_a_change_set_goes_on_where_an_operation_stopped(world: World) -> None:
+    world.fake.broken["sns", "CreateTopic"] = refuse("InvalidParameter", "no")
+    await world.create("web", template("1"), DisableRollback=True)
+    del world.fake.broken["sns", "CreateTopic"]
+    named = {"StackName": "web", "ChangeSetName": "c"}
+    await world.call("CreateChangeSet", TemplateBody=json.dumps(template("1")), **named)
+    found = await world.call("DescribeChangeSet", **named)
+    changes = {each["ResourceChange"]["LogicalResourceId"]: each["ResourceChange"] for each in found["Changes"]}
+    assert {name: each["Action"] for name, each in changes.items()} == {"B": "Add"}
+    refused = await world.refused("ExecuteChangeSet", **named)
+    assert "is in CREATE_FAILED state and can not be updated." in refused.message
+    more = {"DisableRollback": True, "ClientRequestToken": "once"}
+    by_id = {"ChangeSetName": found["ChangeSetId"]} | more
+    await world.call("ExecuteChangeSet", **by_id)
+    assert await world.settle("web") == "UPDATE_COMPLETE"
+    assert values(world) == (["1"], ["1"])
+    assert await world.call("ExecuteChangeSet", **by_id) == {}
+
+
 async def test_after_two_stops_the_way_back_still_leads_to_the_first_state(world: World) -> None:
     renamed = {"A": parameter("1", Properties={"Name": "one"}), "B": topic(DisplayName="1")}
     await world.create("web", {"Resources": renamed})

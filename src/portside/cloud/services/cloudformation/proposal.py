@@ -18,7 +18,7 @@ from portside.cloud.services.cloudformation import outputs, parameters, policies
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, MissingExport, NoResources
 from portside.cloud.services.cloudformation.plan import Plan, PlannedView, active, plan
-from portside.cloud.services.cloudformation.records import Output, Spec, Stack
+from portside.cloud.services.cloudformation.records import Output, ResourceStatus, Spec, Stack
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.session import Zones, evaluator
 from portside.cloud.services.cloudformation.template import Template
@@ -162,6 +162,7 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
     policies.refuse_impossible(parsed)
     before = {} if new else {
         name: each for name, each in rows.resources(db, stack.id).items() if not each.status.gone
+        and each.status is not ResourceStatus.CREATE_FAILED
     }  # fmt: skip
     try:
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)

@@ -258,7 +258,8 @@ class StackCalls(PolicyCalls):
             self._repeated(stack, caller, token, "DeleteStack")
         if stack is None or stack.status is StackStatus.DELETE_IN_PROGRESS:
             return {}
-        if stack.termination_protection:
+        root = rows.stack_by_id(self._db, stack.root) if stack.root else None
+        if stack.termination_protection or (root is not None and root.termination_protection):
             raise invalid(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
         # A creation may be broken off by deleting; other operations end by themselves or are cancelled.
         if stack.status.busy and stack.status is not StackStatus.CREATE_IN_PROGRESS:
