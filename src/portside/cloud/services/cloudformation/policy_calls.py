@@ -1,4 +1,4 @@
-"""SetStackPolicy, GetStackPolicy, and where the other calls take their stack policies from.
+"""What protects a stack: stack policies, where calls take them from, and termination protection.
 
 What a policy means is `stack_policy.py`.
 """
@@ -48,3 +48,19 @@ class PolicyCalls(Operations):
         if body:
             stack_policy.parse(body)
         return body or ""
+
+    @operation("UpdateTerminationProtection")
+    def update_termination_protection(self, caller: Caller, params: Params) -> Params:
+        stack = self._need(caller, params["StackName"])
+        if stack.status is StackStatus.DELETE_COMPLETE:
+            raise invalid(f"Stack [{params['StackName']}] does not exist")
+        with self._db.write() as tx:
+            now = rows.stack_by_id(tx, stack.id)
+            assert now is not None
+            wanted = bool(params["EnableTerminationProtection"])
+            if now.parent:
+                raise invalid(
+                    "TerminationProtection of a nested stack is that of its root stack and is changed there."
+                )
+            rows.save_stack(tx, replace(now, termination_protection=wanted))
+        return {"StackId": stack.id}

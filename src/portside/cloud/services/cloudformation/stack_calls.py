@@ -317,22 +317,6 @@ class StackCalls(PolicyCalls):
         begun = self._journal.stack(tx, moved, StackStatus.DELETE_IN_PROGRESS, USER_INITIATED)
         tx.after_commit(lambda: self._wake(begun.id))
 
-    @operation("UpdateTerminationProtection")
-    def update_termination_protection(self, caller: Caller, params: Params) -> Params:
-        stack = self._need(caller, params["StackName"])
-        if stack.status is StackStatus.DELETE_COMPLETE:
-            raise invalid(f"Stack [{params['StackName']}] does not exist")
-        with self._db.write() as tx:
-            now = rows.stack_by_id(tx, stack.id)
-            assert now is not None
-            wanted = bool(params["EnableTerminationProtection"])
-            if now.parent:
-                raise invalid(
-                    "TerminationProtection of a nested stack is that of its root stack and is changed there."
-                )
-            rows.save_stack(tx, replace(now, termination_protection=wanted))
-        return {"StackId": stack.id}
-
 
 def refuse_update(stack: Stack, *, without_rollback: bool = False) -> None:
     """Where an operation without rollback stopped, only another one without may go on."""
