@@ -1,9 +1,9 @@
 """100 stacks of three small resources, created side by side to their last event, beside moto's server; and what
 one stack costs as it grows to 2,000 resources in all.
 
-The clock runs from the first CreateStack until DescribeStacks has shown each stack complete; afterwards every stack
-must have all its events. moto's server makes a stack within the call, and keeps nothing on disk. Prints lines of
-JSON.
+The clock runs from the first CreateStack until DescribeStacks has shown each stack complete; afterwards every
+stack must have all its events. moto's server makes a stack within the call, and keeps nothing on disk. Prints
+lines of JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ SMALL = {
         "Cluster": {"Type": "AWS::ECS::Cluster"},
         "Definition": {
             "Type": "AWS::ECS::TaskDefinition",
-            "Properties": {"Family": "app", "ContainerDefinitions": [{"Name": "app", "Image": "app", "Memory": 64}]},
+            "Properties": {
+                "Family": "app",
+                "ContainerDefinitions": [{"Name": "app", "Image": "app", "Memory": 64}],
+            },
         },
     }
 }

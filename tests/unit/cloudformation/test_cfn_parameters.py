@@ -9,7 +9,7 @@ import pytest
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller
-from portside.cloud.services.cloudformation import parameters, template
+from portside.cloud.services.cloudformation import existence, parameters, template
 from portside.cloud.services.cloudformation.records import Value
 from portside.testing.calls import ScriptedCalls
 
@@ -47,6 +47,19 @@ def refused(declared: dict[str, Any], value: str) -> str:
         ({"Type": "Number", "MinValue": 2}, "1", "Parameter 'P' must be a number not less than 2"),
         ({"Type": "Number", "MaxValue": 2}, "2.5", "Parameter 'P' must be a number not greater than 2"),
         ({"Type": "List<Number>"}, "1,x", "Parameter 'P' must be a number."),
+        ({"Type": "List<Number>", "MaxValue": "5"}, "1, 6", "Parameter 'P' must be a number not greater than 5"),
+        ({"Type": "Number"}, "nan", "Parameter 'P' must be a number."),
+        ({"Type": "CommaDelimitedList", "MinLength": 2}, "ab,c", "Parameter 'P' must contain at least 2 characters"),
+        (
+            {"Type": "CommaDelimitedList", "AllowedPattern": "[a-z]+", "ConstraintDescription": "letters"},
+            "a,1",
+            "Parameter P failed to satisfy constraint: letters",
+        ),
+        (
+            {"Type": "AWS::EC2::Instance::Id"},
+            "",
+            "Parameter validation failed: parameter value  for parameter name P does not exist",
+        ),
         ({"Type": "CommaDelimitedList", "AllowedValues": ["a"]}, "a,b", "Parameter 'P' must be one of AllowedValues"),
         (
             {"Type": "AWS::EC2::VPC::Id"},
@@ -117,12 +130,99 @@ def test_previous_values() -> None:
             "Template format error: Unrecognized parameter type: List<AWS::SSM::Parameter::Value<String>>",
         ),
         ({"Type": "String", "Foo": 1}, "Invalid template parameter property 'Foo'"),
+        (
+            {"Type": "List<AWS::EC2::KeyPair::KeyName>"},
+            "Template format error: Unrecognized parameter type: List<AWS::EC2::KeyPair::KeyName>",
+        ),
+        (
+            {"Type": "AWS::SSM::Parameter::Value<Number>"},
+            "Template format error: Unrecognized parameter type: AWS::SSM::Parameter::Value<Number>",
+        ),
+        (
+            {"Type": "String", "Default": {"Ref": "Q"}},
+            "Template format error: Every Default member must be a string.",
+        ),
+        (
+            {"Type": "String", "Description": ["x"]},
+            "Template format error: Every Description member must be a string.",
+        ),
+        (
+            {"Type": "String", "Description": "x" * 4001},
+            "Template format error: 'Description' length is greater than 4000.",
+        ),
+        (
+            {"Type": "String", "MinLength": "few"},
+            "Template format error: Every MinLength member must be a number. (parameter P)",
+        ),
+        (
+            {"Type": "String", "AllowedValues": "a"},
+            "Template format error: Every AllowedValues value must be a list of strings.",
+        ),
+        (
+            {"Type": "String", "AllowedPattern": "("},
+            "Template format error: AllowedPattern of parameter P is not a regular expression.",
+        ),
+        (
+            {"Type": "String", "NoEcho": "perhaps"},
+            "Template format error: NoEcho of parameter P must be true or false.",
+        ),
     ],
 )
 def test_declarations(declared: dict[str, Any], message: str) -> None:
     with pytest.raises(AwsError) as caught:
         parameters.check_declarations(parsed(P=declared))
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "place", "params"),
+    [
+        ("AWS::EC2::VPC::Id", "DescribeVpcs", "Vpcs", {"VpcIds": ["x-1"]}),
+        ("AWS::EC2::Subnet::Id", "DescribeSubnets", "Subnets", {"SubnetIds": ["x-1"]}),
+        ("AWS::EC2::SecurityGroup::Id", "DescribeSecurityGroups", "SecurityGroups", {"GroupIds": ["x-1"]}),
+        (
+            "AWS::EC2::SecurityGroup::GroupName",
+            "DescribeSecurityGroups",
+            "SecurityGroups",
+            {"GroupNames": ["x-1"]},
+        ),
+        ("AWS::EC2::KeyPair::KeyName", "DescribeKeyPairs", "KeyPairs", {"KeyNames": ["x-1"]}),
+        ("AWS::EC2::Instance::Id", "DescribeInstances", "Reservations", {"InstanceIds": ["x-1"]}),
+        ("AWS::EC2::Volume::Id", "DescribeVolumes", "Volumes", {"VolumeIds": ["x-1"]}),
+        (
+            "AWS::EC2::AvailabilityZone::Name",
+            "DescribeAvailabilityZones",
+            "AvailabilityZones",
+            {"ZoneNames": ["x-1"]},
+        ),
+    ],
+)
+async def test_what_exists_is_asked_for(kind: str, call: str, place: str, params: dict[str, Any]) -> None:
+    present: list[dict[str, Any]] = [{}]
+
+    def describe(given_params: dict[str, Any]) -> dict[str, Any]:
+        assert given_params == params
+        if not present:
+            raise AwsError("InvalidThing.NotFound", "")
+        return {place: present}
+
+    calls = ScriptedCalls({("ec2", call): describe})
+    for declared in (kind, f"List<{kind}>", f"AWS::SSM::Parameter::Value<{kind}>"):
+        found = parsed(P={"Type": declared})
+        value = Value("P", "/key", "x-1") if "SSM" in declared else Value("P", "x-1")
+        assert await existence.missing(found, (value,), calls, CALLER) == ""
+        present.clear()
+        message = "Parameter validation failed: parameter value x-1 for parameter name P does not exist"
+        assert await existence.missing(found, (value,), calls, CALLER) == message
+        present.append({})
+
+
+async def test_images_are_taken_as_they_are_and_troubles_are_not_taken_for_absence() -> None:
+    found = parsed(P={"Type": "AWS::EC2::Image::Id"}, Z={"Type": "AWS::Route53::HostedZone::Id"})
+    calls = ScriptedCalls()
+    assert await existence.missing(found, (Value("P", "ami-0123abcd"),), calls, CALLER) == ""
+    with pytest.raises(AwsError, match="NotImplemented"):
+        await existence.missing(found, (Value("Z", "Z1"),), calls, CALLER)
 
 
 async def test_ssm_parameters_are_fetched() -> None:

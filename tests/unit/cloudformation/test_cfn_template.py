@@ -79,7 +79,9 @@ def test_dates_and_keys_stay_as_they_are_written() -> None:
         ("[1, 2]", "Template format error: unsupported structure."),
         ("Resources:\n  A: [\n", "Template format error: YAML not well-formed. (line 3, column 1)"),
         ("Resources: !Unknown x", "Template format error: YAML not well-formed. (line 1, column 12)"),
-        ('{"Resources": ]', "Template format error: JSON not well-formed. (line 1, column 15)"),
+        ('{"Resources": ]', "Template format error: JSON not well-formed. (line 1, column 16)"),
+        ('{"this is no JSON"}', "Template format error: JSON not well-formed. (line 1, column 20)"),
+        ('{"Resources": {', "Template format error: JSON not well-formed. (line 1, column 16)"),
         ("a: &x 1\nb: *x\n", "Template error: YAML aliases are not allowed in CloudFormation templates"),
         (
             '{"Outputs": {"MyOutput": {"Value": null}}}',
@@ -124,6 +126,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             "Template error: instance of Fn::GetAtt references undefined resource X",
         ),
         (
+            {"Resources": A, "Outputs": {"O": {"Value": {"Fn::Sub": ["${X.Arn}${Y.Z}", {"Y.Z": "y"}]}}}},
+            "Template error: instance of Fn::Sub references invalid resource attribute X.Arn",
+        ),
+        (
             {
                 "Resources": {
                     "A": {"Type": "T", "DependsOn": "B"},
@@ -159,11 +165,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
         ),
         (
             {"Resources": {"A": {"Type": "T", "Properties": {"P": {"Fn::Nonsense": 1}}}}},
-            "Template error: Encountered unsupported function: Fn::Nonsense",
-        ),
-        (
-            {"Resources": A, "Transform": "AWS::Serverless-2016-10-31"},
-            "Template error: portside's local cloud does not offer the transform [AWS::Serverless-2016-10-31].",
+            "Template Error: Encountered unsupported function: Fn::Nonsense Supported functions are: [Fn::Base64, "
+            "Fn::GetAtt, Fn::GetAZs, Fn::ImportValue, Fn::Join, Fn::Split, Fn::FindInMap, Fn::Select, Ref, Fn::Equals, "
+            "Fn::If, Fn::Not, Condition, Fn::And, Fn::Or, Fn::Contains, Fn::EachMemberEquals, Fn::EachMemberIn, "
+            "Fn::ValueOf, Fn::ValueOfAll, Fn::RefAll, Fn::Sub, Fn::Cidr]",
         ),
         (
             {"Resources": {"A": {"Type": "T", "Condition": "C"}}},
@@ -171,7 +176,7 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
         ),
         (
             {"Resources": A, "AWSTemplateFormatVersion": "2011-01-01"},
-            "Template format error: Unrecognized template version '2011-01-01'.",
+            "Template format error: unsupported value for AWSTemplateFormatVersion.",
         ),
     ],
 )

@@ -59,9 +59,8 @@ class ChangeSetCalls(StackCalls):
         if not new:
             refuse_update(stack, without_rollback=True)
         before = None if new else stack.spec
-        body = await read_body(params, self._calls, caller, None if before is None else before.body)
-        parsed = template.parse(body)
-        spec = await make_spec(params, body, parsed, before, self._calls, caller)
+        body = await read_body(params, self._calls, caller, None if before is None else before.sent)
+        spec, parsed = await make_spec(params, body, before, self._calls, caller, direct=False)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
@@ -75,7 +74,7 @@ class ChangeSetCalls(StackCalls):
             status=ChangeSetStatus.CREATE_COMPLETE,
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
-            spec=spec,
+            spec=proposal.spec,
             changes=tuple(_changes(stack, before, proposal)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),

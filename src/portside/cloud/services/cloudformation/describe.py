@@ -13,7 +13,7 @@ NOT_CHECKED = "NOT_CHECKED"
 
 
 def shown_parameters(spec: Spec) -> list[Params]:
-    declared = template.parse(spec.body).parameters if spec.body else {}
+    declared = template.declared_parameters(spec.sent)
     found = []
     for each in spec.parameters:
         hidden = parameters.no_echo(declared.get(each.key, {}))

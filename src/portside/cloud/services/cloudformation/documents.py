@@ -1,12 +1,13 @@
 """From the text of a template to plain dictionaries: YAML with its short forms, and JSON.
 
 Pure. Owns the tags (`!Ref`, `!Sub`, ...) and the texts for what is not well-formed; what the document means is
-the business of `template.py`.
+the business of `template.py`. `read` is for templates, `fragment` for what AWS::Include brings in.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import cache
 from typing import Any
@@ -20,6 +21,9 @@ _FUNCTIONS = (
     "GetAtt", "GetAZs", "GetStackOutput", "If", "ImportValue", "Join", "Length", "Not", "Or", "RefAll", "Select",
     "Split", "Sub", "ToJsonString", "Transform", "ValueOf", "ValueOfAll",
 )  # fmt: skip
+UNSUPPORTED = "Template format error: unsupported structure."
+# Deeper documents than this are nobody's templates, and would exhaust the stack.
+DEEPEST = 100
 _ALIAS = re.compile(r"(?:^|[\s,\[{])\*[A-Za-z0-9]", re.MULTILINE)
 
 
@@ -31,9 +35,26 @@ def read(text: str) -> dict[str, Any]:
     """The document as JSON would hold it: strings as keys, functions in their long form, no nulls."""
     document = _read_json(text) if text.lstrip().startswith("{") else _read_yaml(text)
     if not isinstance(document, dict):
-        raise invalid("Template format error: unsupported structure.")
-    _refuse_nulls(document, "")
+        raise invalid(UNSUPPORTED)
+    _check_values(document, "", DEEPEST)
+    _refuse_surrogates(document, text)
     return document
+
+
+def fragment(text: str) -> Any:
+    """What AWS::Include brings in: JSON, or YAML without short forms; ValueError if it is neither."""
+    import yaml
+
+    try:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
+        _check_values(found, "", DEEPEST)
+        _refuse_surrogates(found, text)
+    except (AwsError, yaml.YAMLError, RecursionError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    return found
 
 
 def is_json(text: str) -> bool:
@@ -43,14 +64,16 @@ def is_json(text: str) -> bool:
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise invalid(UNSUPPORTED) from None
     except json.JSONDecodeError as error:
-        # A YAML flow mapping starts with a brace too.
-        try:
-            return _read_yaml(text)
-        except AwsError:
-            raise invalid(
-                f"Template format error: JSON not well-formed. (line {error.lineno}, column {error.colno})"
-            ) from None
+        # AWS's reader stops behind the character that is in the way.
+        column = error.colno + (error.pos < len(text))
+        raise invalid(
+            f"Template format error: JSON not well-formed. (line {error.lineno}, column {column})"
+        ) from None
+    except ValueError:
+        raise invalid(UNSUPPORTED) from None
 
 
 def _read_yaml(text: str) -> Any:
@@ -65,10 +88,11 @@ def _read_yaml(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise invalid(f"Template format error: YAML not well-formed.{where}") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError):
+        # A value that contradicts its own tag (`!!int x`) is no YAMLError.
         raise invalid("Template format error: YAML not well-formed.") from None
     except RecursionError:
-        raise invalid("Template format error: unsupported structure.") from None
+        raise invalid(UNSUPPORTED) from None
 
 
 @cache
@@ -128,15 +152,34 @@ def _plain(loader: Any, node: Any) -> Any:
     return loader.construct_scalar(node)
 
 
-def _refuse_nulls(value: Any, path: str) -> None:
+def _check_values(value: Any, path: str, depth: int) -> None:
+    """Only what JSON has, but nulls."""
     if value is None:
         raise invalid(f"[{path}] 'null' values are not allowed in templates")
+    if depth == 0:
+        raise invalid(UNSUPPORTED)
     if isinstance(value, dict):
         for key, member in value.items():
-            _refuse_nulls(member, f"{path}/{key}")
+            if not isinstance(key, str):
+                raise invalid(UNSUPPORTED)
+            _check_values(member, f"{path}/{key}", depth - 1)
     elif isinstance(value, list):
         for index, member in enumerate(value):
-            _refuse_nulls(member, f"{path}/{index}")
+            _check_values(member, f"{path}/{index}", depth - 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise invalid(UNSUPPORTED)
+    elif not isinstance(value, (str, int)):
+        raise invalid(UNSUPPORTED)
+
+
+def _refuse_surrogates(document: Any, text: str) -> None:
+    """Halves of characters can be written as escapes, and not be stored."""
+    if "\\u" in text or "\\U" in text:
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise invalid(UNSUPPORTED) from None
 
 
 def missing_change_set(name: str) -> AwsError:

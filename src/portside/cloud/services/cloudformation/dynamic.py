@@ -1,20 +1,68 @@
 """Dynamic references: `{{resolve:ssm:...}}`, `ssm-secure` and `secretsmanager`, replaced just before use.
 
-Owns their syntax and how they are fetched. They stay literal in templates, events and comparisons; only a
-resource's handler sees the value.
+Owns their syntax, where they may stand (`check`) and how they are fetched. They stay literal in templates, events
+and comparisons; only a resource's handler sees the value.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls
-from portside.cloud.services.cloudformation.intrinsics import EvaluationError
+from portside.cloud.services.cloudformation import limits
+from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.functions import EvaluationError
+
+if TYPE_CHECKING:
+    from portside.cloud.services.cloudformation.template import Declared
 
 _REFERENCE = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^{}]+)\}\}")
+
+
+# The properties that may hold a secure string of the parameter store, by resource type.
+_SECURE = {
+    "AWS::DirectoryService::MicrosoftAD": ("Password",),
+    "AWS::DirectoryService::SimpleAD": ("Password",),
+    "AWS::ElastiCache::ReplicationGroup": ("AuthToken",),
+    "AWS::IAM::User": ("LoginProfile/Password",),
+    "AWS::KinesisFirehose::DeliveryStream": ("RedshiftDestinationConfiguration/Password",),
+    "AWS::OpsWorks::App": ("AppSource/Password",),
+    "AWS::OpsWorks::Stack": ("CustomCookbooksSource/Password", "RdsDbInstances/DbPassword"),
+    "AWS::RDS::DBCluster": ("MasterUserPassword",),
+    "AWS::RDS::DBInstance": ("MasterUserPassword",),
+    "AWS::Redshift::Cluster": ("MasterUserPassword",),
+}
+
+
+def check(resources: Iterable[Declared], parts: Any) -> None:
+    """ValidationError for too many references, and for secure ones where they may not stand."""
+    found = [each for text, _ in _texts(parts, "") for each in _REFERENCE.findall(text)]
+    limits.count("dynamic references", found, limits.DYNAMIC_REFERENCES)
+    refused = []
+    for each in resources:
+        for text, path in _texts(each.properties, ""):
+            if "{{resolve:ssm-secure:" in text and path not in _SECURE.get(each.type, ()):
+                refused.append(f"{each.type}/Properties/{path}")
+    if refused:
+        raise invalid(f"SSM Secure reference is not supported in: [{','.join(refused)}]")
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every text with the names that lead to it, down to the first list and not into functions."""
+    if isinstance(value, str):
+        yield value, path
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            deeper = path if key.startswith("Fn::") else f"{path}/{key}".strip("/")
+            yield from _texts(member, deeper)
+    elif isinstance(value, list):
+        for member in value:
+            for text, _ in _texts(member, path):
+                yield text, path
 
 
 def present(value: Any) -> bool:
@@ -70,8 +118,16 @@ async def _secret(reference: str, calls: Calls, caller: Caller) -> str:
         identity, options = ":".join(parts[:7]), parts[7:]
     else:
         identity, *options = reference.split(":")
+    if len(options) > 4:
+        raise EvaluationError(f"Incorrect format is used in the following reference: [secretsmanager:{reference}]")
     options += [""] * (4 - len(options))
-    _, key, stage, version = options[:4]
+    kind, key, stage, version = options
+    if kind not in ("", "SecretString"):
+        raise EvaluationError(
+            f"The only supported value for a dynamic reference of Secrets Manager is SecretString, found {kind}"
+        )
+    if stage and version:
+        raise EvaluationError("A dynamic reference may name a version stage or a version id, not both")
     params = {"SecretId": identity}
     if stage:
         params["VersionStage"] = stage
@@ -81,7 +137,10 @@ async def _secret(reference: str, calls: Calls, caller: Caller) -> str:
     if not key:
         return text
     try:
-        found = json.loads(text)[key]
-    except (ValueError, KeyError, TypeError):
-        raise EvaluationError(f"Could not find a value associated with JSONKey in SecretString: {key}") from None
+        document = json.loads(text)
+    except ValueError:
+        raise EvaluationError("Could not parse SecretString JSON") from None
+    if not isinstance(document, dict) or key not in document:
+        raise EvaluationError(f"Could not find a value associated with JSONKey in SecretString: {key}")
+    found = document[key]
     return found if isinstance(found, str) else json.dumps(found)

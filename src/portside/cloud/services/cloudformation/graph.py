@@ -11,16 +11,21 @@ from collections.abc import Iterable, Mapping
 def order(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """Every name after all it needs, otherwise in the given order. Names in a cycle are left out."""
     waiting = {name: {other for other in others if other in needs} for name, others in needs.items()}
+    place = {name: number for number, name in enumerate(waiting)}
+    needed_by = reverse(waiting)
+    left = {name: len(others) for name, others in waiting.items()}
     found: list[str] = []
-    done: set[str] = set()
-    while True:
-        ready = [name for name, others in waiting.items() if others <= done]
-        if not ready:
-            return found
-        for name in ready:
-            del waiting[name]
+    ready = [name for name, number in left.items() if number == 0]
+    while ready:
         found += ready
-        done.update(ready)
+        following: list[str] = []
+        for name in ready:
+            for other in needed_by[name]:
+                left[other] -= 1
+                if left[other] == 0:
+                    following.append(other)
+        ready = sorted(following, key=place.__getitem__)
+    return found
 
 
 def cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
@@ -29,7 +34,8 @@ def cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
     for name, others in known.items():
         if name in others:
             return [name]
-    left = {name: set(others) for name, others in known.items() if name not in set(order(needs))}
+    ordered = set(order(needs))
+    left = {name: set(others) for name, others in known.items() if name not in ordered}
     # What only hangs on a cycle is not part of it.
     while True:
         needed = {other for others in left.values() for other in others}

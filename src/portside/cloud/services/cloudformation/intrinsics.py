@@ -8,37 +8,16 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from portside.cloud.services.cloudformation import functions
+from portside.cloud.services.cloudformation.functions import EvaluationError as EvaluationError
 from portside.cloud.services.cloudformation.references import PLACEHOLDER, function_of, split_attribute
 from portside.cloud.services.cloudformation.template import Template
-
-_JOIN = (
-    "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of "
-    "strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined."
-)
-_SPLIT = (
-    "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) "
-    "a string to be "
-    "split or a function that returns a string to be split."
-)
-_SELECT = "Template error: Fn::Select requires a list argument with two elements: an integer index and a list"
-_SUB = (
-    "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. "
-    "Specify a string as "
-    "first argument, and an optional second argument to specify a mapping of values to replace in the string"
-)
-_FIND_IN_MAP = (
-    "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and "
-    "the attribute "
-    "for return value"
-)
-
-
-class EvaluationError(Exception):
-    """A function that cannot be evaluated; the text is AWS's."""
 
 
 class MissingExport(EvaluationError):
@@ -66,6 +45,7 @@ class _Marker:
 
 UNKNOWN: Final = _Marker("{{changeSet:KNOWN_AFTER_APPLY}}")
 NO_VALUE: Final = _Marker("AWS::NoValue")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 
 
 class ResourceView(Protocol):
@@ -129,13 +109,20 @@ class Evaluator:
     zones: Mapping[str, list[str]] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
     _conditions: dict[str, bool] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
 
     def condition(self, name: str) -> bool:
         known = self._conditions.get(name)
         if known is None:
             if name not in self.template.conditions:
                 raise EvaluationError(f"Template error: unresolved condition dependency {name}")
-            known = self._conditions[name] = self._truth(self.template.conditions[name])
+            if name in self._open:
+                raise EvaluationError(f"Template format error: Circular dependency between conditions: [{name}]")
+            self._open.add(name)
+            try:
+                known = self._conditions[name] = self.truth(self.template.conditions[name])
+            finally:
+                self._open.discard(name)
         return known
 
     def exists(self, logical_id: str) -> bool:
@@ -149,7 +136,7 @@ class Evaluator:
 
     def text(self, value: Any) -> str:
         """An evaluated value where text is wanted, e.g. of an output."""
-        return _text(self.evaluate(value), "Template error: every value of an output must be a string")
+        return as_text(self.evaluate(value), "Template error: every value of an output must be a string")
 
     def evaluate(self, value: Any) -> Any:
         """The value of a piece of the template; members that are AWS::NoValue are gone."""
@@ -189,13 +176,17 @@ class Evaluator:
                 return self._get_azs(argument)
             case "Fn::ImportValue":
                 return self._import_value(argument)
+            case "Fn::Length":
+                return self._length(argument)
+            case "Fn::ToJsonString":
+                return self._to_json(argument)
             case "Fn::And" | "Fn::Or" | "Fn::Not" | "Fn::Equals" | "Condition":
-                return self._truth({name: argument})
-        raise EvaluationError(f"Template error: Encountered unsupported function: {name}")
+                return self.truth({name: argument})
+        raise EvaluationError(functions.unsupported(name))
 
     def _ref(self, argument: Any) -> Any:
         if not isinstance(argument, str):
-            raise EvaluationError("Template error: every Ref must name a parameter or a resource")
+            raise EvaluationError(functions.REF)
         pseudo = self.surroundings.pseudo(argument)
         if pseudo is not None:
             return pseudo
@@ -206,23 +197,22 @@ class Evaluator:
     def _get_att(self, argument: Any) -> Any:
         found = split_attribute(argument)
         if found is None:
-            raise EvaluationError(
-                "Template error: every Fn::GetAtt object requires two non-empty parameters, "
-                "the resource name and the resource attribute"
-            )
-        attribute = found[1] if isinstance(found[1], str) else self.evaluate(found[1])
-        return self.resources.attribute(found[0], attribute)
+            raise EvaluationError(functions.GET_ATT)
+        attribute = self.evaluate(found[1])
+        if attribute is UNKNOWN:
+            return UNKNOWN
+        return self.resources.attribute(found[0], as_text(attribute, functions.GET_ATT))
 
     def _sub(self, argument: Any) -> Any:
         variables: dict[str, Any] = {}
         text = argument
         if isinstance(argument, list):
             if len(argument) != 2 or not isinstance(argument[0], str) or not isinstance(argument[1], dict):
-                raise EvaluationError(_SUB)
+                raise EvaluationError(functions.SUB)
             text = argument[0]
             variables = {key: self.evaluate(member) for key, member in argument[1].items()}
         if not isinstance(text, str):
-            raise EvaluationError(_SUB)
+            raise EvaluationError(functions.SUB)
         parts: list[str] = []
         position = 0
         unknown = False
@@ -238,7 +228,7 @@ class Evaluator:
                 unknown = True
             else:
                 parts.append(
-                    _text(
+                    as_text(
                         value,
                         f"Template error: variable {name} in Fn::Sub expression does not resolve to a string",
                     )
@@ -255,88 +245,96 @@ class Evaluator:
 
     def _join(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
-            raise EvaluationError(_JOIN)
+            raise EvaluationError(functions.JOIN)
         delimiter, members = argument[0], self.evaluate(argument[1])
         if members is UNKNOWN:
             return UNKNOWN
         if not isinstance(delimiter, str) or not isinstance(members, list):
-            raise EvaluationError(_JOIN)
+            raise EvaluationError(functions.JOIN)
         if any(each is UNKNOWN for each in members):
             return UNKNOWN
-        return delimiter.join(
-            _text(each, "Template error: every member of the list of Fn::Join must be a string")
-            for each in members
-        )
+        return delimiter.join(as_text(each, functions.JOIN) for each in members)
 
     def _split(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
-            raise EvaluationError(_SPLIT)
+            raise EvaluationError(functions.SPLIT)
         source = self.evaluate(argument[1])
         if source is UNKNOWN:
             return UNKNOWN
         if not argument[0]:
-            raise EvaluationError("Template error: the delimiter of Fn::Split must not be empty")
-        return _text(source, "Template error: every Fn::Split object requires a string to be split").split(
-            argument[0]
-        )
+            raise EvaluationError(functions.SPLIT)
+        return as_text(source, functions.SPLIT).split(argument[0])
 
     def _select(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
-            raise EvaluationError(_SELECT)
+            raise EvaluationError(functions.SELECT)
         index, members = self.evaluate(argument[0]), self.evaluate(argument[1])
         if index is UNKNOWN or members is UNKNOWN:
             return UNKNOWN
-        if not isinstance(members, list) or not str(index).isdigit():
-            raise EvaluationError(_SELECT)
-        if int(index) >= len(members):
+        if not isinstance(members, list) or not re.fullmatch("-?[0-9]{1,9}", str(index)):
+            raise EvaluationError(functions.SELECT)
+        if not 0 <= int(index) < len(members):
             raise EvaluationError(f"Template error: Fn::Select cannot select nonexistent value at index {index}")
         return members[int(index)]
 
     def _find_in_map(self, argument: Any) -> Any:
-        if isinstance(argument, list) and len(argument) == 4:
-            raise EvaluationError(
-                "Template error: DefaultValue of Fn::FindInMap needs the transform AWS::LanguageExtensions, "
-                "which portside's local cloud does not offer"
-            )
-        if not isinstance(argument, list) or len(argument) != 3:
-            raise EvaluationError(_FIND_IN_MAP)
-        name, top, second = (self.evaluate(each) for each in argument)
-        mapping = self.template.mappings.get(str(name))
-        if mapping is None:
+        if not isinstance(argument, list) or len(argument) not in (3, 4):
+            raise EvaluationError(functions.FIND_IN_MAP)
+        keys = [self.evaluate(each) for each in argument[:3]]
+        if any(each is UNKNOWN for each in keys):
+            return UNKNOWN
+        if not all(isinstance(each, (str, int, float)) for each in keys):
+            raise EvaluationError(functions.FIND_IN_MAP)
+        name, top, second = (as_text(each, functions.FIND_IN_MAP) for each in keys)
+        try:
+            return self.template.mappings[name][top][second]
+        except (KeyError, TypeError):
+            pass
+        if len(argument) == 4 and isinstance(argument[3], dict) and "DefaultValue" in argument[3]:
+            return self.evaluate(argument[3]["DefaultValue"])
+        if name not in self.template.mappings:
             raise EvaluationError(
                 f"Template error: Mapping named '{name}' is not present in the 'Mappings' section of template."
             )
-        try:
-            return mapping[str(top)][str(second)]
-        except (KeyError, TypeError):
-            raise EvaluationError(f"Template error: Unable to get mapping for {name}::{top}::{second}") from None
+        raise EvaluationError(f"Template error: Unable to get mapping for {name}::{top}::{second}")
+
+    def _length(self, argument: Any) -> Any:
+        members = self.evaluate(argument)
+        if members is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(members, list):
+            raise EvaluationError("Template error: Fn::Length requires a list")
+        return len(members)
+
+    def _to_json(self, argument: Any) -> Any:
+        value = self.evaluate(argument)
+        if unknown_inside(value):
+            return UNKNOWN
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     def _if(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 3:
-            raise EvaluationError("Template error: Fn::If requires a list argument with three elements")
-        return self.evaluate(argument[1] if self._truth({"Condition": argument[0]}) else argument[2])
+            raise EvaluationError(functions.IF)
+        return self.evaluate(argument[1] if self.truth({"Condition": argument[0]}) else argument[2])
 
     def _base64(self, argument: Any) -> Any:
         value = self.evaluate(argument)
         if value is UNKNOWN:
             return UNKNOWN
-        text = _text(value, "Template error: every Fn::Base64 object must have a String-typed value.")
+        text = as_text(value, functions.BASE64)
         return base64.b64encode(text.encode()).decode()
 
     def _cidr(self, argument: Any) -> Any:
-        members = [self.evaluate(each) for each in argument] if isinstance(argument, list) else []
-        if any(each is UNKNOWN for each in members):
+        members = self.evaluate(argument)
+        if members is UNKNOWN or (isinstance(members, list) and any(each is UNKNOWN for each in members)):
             return UNKNOWN
-        if len(members) not in (2, 3):
-            raise EvaluationError(
-                "Template error: every Fn::Cidr object requires two or three parameters, the ip "
-                "block, the count and the cidr bits"
-            )
+        if not isinstance(members, list) or len(members) not in (2, 3):
+            raise EvaluationError(functions.CIDR)
         try:
             block = ipaddress.ip_network(str(members[0]), strict=False)
             count = int(members[1])
             bits = int(members[2]) if len(members) == 3 else (8 if block.version == 4 else 64)
-        except ValueError:
+        except (ValueError, TypeError):
             raise EvaluationError(f"Template error: Fn::Cidr cannot be evaluated for {members}") from None
         prefix = block.max_prefixlen - bits
         if not 1 <= count <= 256 or not block.prefixlen <= prefix <= block.max_prefixlen:
@@ -355,7 +353,9 @@ class Evaluator:
         region = self.evaluate(argument)
         if region is UNKNOWN:
             return UNKNOWN
-        region = str(region) or self.surroundings.region
+        region = as_text(region, functions.GET_AZS) or self.surroundings.region
+        if not _REGION.fullmatch(region):
+            return []
         if region not in self.zones:
             raise NeedsZones(region)
         return list(self.zones[region])
@@ -364,13 +364,13 @@ class Evaluator:
         name = self.evaluate(argument)
         if name is UNKNOWN:
             return UNKNOWN
-        name = _text(name, "Template error: the attribute in Fn::ImportValue must not depend on any resources")
+        name = as_text(name, functions.IMPORT_VALUE)
         if name not in self.exports:
             raise MissingExport(name)
         self.imported.add(name)
         return self.exports[name]
 
-    def _truth(self, expression: Any) -> bool:
+    def truth(self, expression: Any) -> bool:
         called = function_of(expression)
         if called is None:
             raise EvaluationError("Template error: every condition must be a function that is true or false")
@@ -380,56 +380,28 @@ class Evaluator:
                 return self.condition(str(argument))
             case "Fn::Equals":
                 if not isinstance(argument, list) or len(argument) != 2:
-                    raise EvaluationError("Template error: Fn::Equals requires a list argument with two elements")
+                    raise EvaluationError(functions.EQUALS)
                 left, right = (self.evaluate(each) for each in argument)
                 return bool(_comparable(left) == _comparable(right))
             case "Fn::Not":
                 if not isinstance(argument, list) or len(argument) != 1:
-                    raise EvaluationError("Template error: Fn::Not requires a list argument with one element")
-                return not self._truth(argument[0])
+                    raise EvaluationError(functions.NOT)
+                return not self.truth(argument[0])
             case "Fn::And" | "Fn::Or":
                 if not isinstance(argument, list) or not 2 <= len(argument) <= 10:
-                    raise EvaluationError(
-                        f"Template error: {name} requires a list argument with two to ten elements"
-                    )
-                found = [self._truth(each) for each in argument]
+                    raise EvaluationError(functions.boolean_list(name))
+                found = [self.truth(each) for each in argument]
                 return all(found) if name == "Fn::And" else any(found)
-            case "Fn::Contains" | "Fn::EachMemberEquals" | "Fn::EachMemberIn":
-                return self._assertion(name, argument)
         raise EvaluationError(f"Template error: {name} is not a condition function")
-
-    def _assertion(self, name: str, argument: Any) -> bool:
-        """The functions that only Rules may use."""
-        if not isinstance(argument, list) or len(argument) != 2:
-            raise EvaluationError(f"Template error: {name} requires a list argument with two elements")
-        members, other = (self.evaluate(each) for each in argument)
-        members = members if isinstance(members, list) else [members]
-        match name:
-            case "Fn::Contains":
-                return other in members
-            case "Fn::EachMemberEquals":
-                return all(each == other for each in members)
-        return all(each in other for each in members)
-
-    def broken_rule(self) -> str:
-        """The first rule that an assertion of its own contradicts, in words; empty if all hold."""
-        for name, rule in self.template.rules.items():
-            if "RuleCondition" in rule and not self._truth(rule["RuleCondition"]):
-                continue
-            for each in rule["Assertions"]:
-                if not self._truth(each["Assert"]):
-                    why = each.get("AssertDescription", "an assertion is false")
-                    return f"Template constraint error: Rule {name} failed: {why}"
-        return ""
 
 
 def _comparable(value: Any) -> Any:
-    if isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) or value is NO_VALUE:
         return value
-    return _text(value, "Template error: every member of Fn::Equals must be a string")
+    return as_text(value, "Template error: every member of Fn::Equals must be a string")
 
 
-def _text(value: Any, otherwise: str) -> str:
+def as_text(value: Any, otherwise: str) -> str:
     """Scalars as CloudFormation writes them: `true`, `3000`."""
     if value is UNKNOWN:
         return repr(UNKNOWN)

@@ -6,12 +6,15 @@ of their violation.
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.cloudformation import limits
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.records import Value
 from portside.cloud.services.cloudformation.template import Template
@@ -32,6 +35,10 @@ _SYNTAX = {
 _SIMPLE = frozenset({"String", "Number", "CommaDelimitedList", "List<Number>", "List<String>"})
 _SSM_VALUE = re.compile(r"AWS::SSM::Parameter::Value<(.+)>")
 _LIST = re.compile(r"List<(.+)>")
+# Of these there are no lists.
+_ALONE = frozenset({"AWS::EC2::KeyPair::KeyName", "AWS::SSM::Parameter::Name"})
+_TEXT_KEYS = ("AllowedPattern", "ConstraintDescription", "Description")
+_NUMBER_KEYS = ("MinLength", "MaxLength", "MinValue", "MaxValue")
 _KEYS = frozenset(
     {
         "Type", "Default", "AllowedValues", "AllowedPattern", "ConstraintDescription", "Description", "MinLength",
@@ -48,6 +55,12 @@ def is_list(kind: str) -> bool:
     return kind == "CommaDelimitedList" or kind.startswith("List<")
 
 
+def member_type(kind: str) -> str:
+    """The type of a value or, for a list, of each of its members, wherever it comes from."""
+    inner = _SSM_VALUE.fullmatch(kind)
+    return _LIST.sub(r"\1", inner[1] if inner else kind)
+
+
 def no_echo(declared: Mapping[str, Any]) -> bool:
     return str(declared.get("NoEcho", "false")).lower() == "true"
 
@@ -62,14 +75,70 @@ def check_declarations(template: Template) -> None:
         for key in declared:
             if key not in _KEYS:
                 raise invalid(f"Invalid template parameter property '{key}'")
-        kind = declared["Type"]
-        inner = _SSM_VALUE.fullmatch(kind)
-        base = inner[1] if inner else kind
-        listed = _LIST.fullmatch(base)
-        if base not in _SIMPLE and base not in _SYNTAX and (listed is None or listed[1] not in _SYNTAX):
-            raise invalid(f"Template format error: Unrecognized parameter type: {kind}")
-        if isinstance(declared.get("Default", ""), (dict, list)):
-            raise invalid(f"Template format error: Every Default member must be a string. (parameter {name})")
+        _check_type(declared["Type"])
+        _check_members(name, declared)
+
+
+def _check_type(kind: str) -> None:
+    inner = _SSM_VALUE.fullmatch(kind)
+    base = inner[1] if inner else kind
+    listed = _LIST.fullmatch(base)
+    known = (
+        base in _SIMPLE
+        or base in _SYNTAX
+        or (listed is not None and listed[1] in _SYNTAX and listed[1] not in _ALONE)
+    )
+    if inner is not None and base in ("Number", "List<Number>", "AWS::SSM::Parameter::Name"):
+        known = False
+    if not known:
+        raise invalid(f"Template format error: Unrecognized parameter type: {kind}")
+
+
+def _check_members(name: str, declared: Mapping[str, Any]) -> None:
+    if isinstance(declared.get("Default", ""), (dict, list)):
+        raise invalid("Template format error: Every Default member must be a string.")
+    for key in _TEXT_KEYS:
+        if not isinstance(declared.get(key, ""), str):
+            raise invalid(f"Template format error: Every {key} member must be a string.")
+    if len(declared.get("Description", "")) > limits.PARAMETER_DESCRIPTION_CHARACTERS:
+        raise invalid(
+            "Template format error: 'Description' length is greater than "
+            f"{limits.PARAMETER_DESCRIPTION_CHARACTERS}."
+        )
+    for key in _NUMBER_KEYS:
+        if key in declared and number(declared[key]) is None:
+            raise invalid(f"Template format error: Every {key} member must be a number. (parameter {name})")
+    allowed = declared.get("AllowedValues", [])
+    if not isinstance(allowed, list) or any(isinstance(each, (dict, list)) for each in allowed):
+        raise invalid("Template format error: Every AllowedValues value must be a list of strings.")
+    if str(declared.get("NoEcho", "false")).lower() not in ("true", "false"):
+        raise invalid(f"Template format error: NoEcho of parameter {name} must be true or false.")
+    try:
+        _compiled(declared.get("AllowedPattern", ""))
+    except (re.error, RecursionError, OverflowError):
+        raise invalid(
+            f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
+        ) from None
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    with warnings.catch_warnings():
+        # `[[:alpha:]]` and the like, which may come to mean something else one day.
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(pattern)
+
+
+def number(value: Any) -> float | None:
+    """A number, also one that is written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?\s*", value):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def default_of(declared: Mapping[str, Any]) -> str | None:
@@ -126,8 +195,8 @@ def choose(template: Template, given: list[Params], previous: tuple[Value, ...] 
 
 
 def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
-    if len(value.encode()) > 4096:
-        raise invalid(f"Template error: Parameter {name} must be at most 4096 bytes.")
+    if len(value.encode()) > limits.PARAMETER_VALUE_BYTES:
+        raise invalid(f"Parameter '{name}' exceeds the maximum size of {limits.PARAMETER_VALUE_BYTES} bytes.")
     kind = declared["Type"]
     through_ssm = _SSM_VALUE.fullmatch(kind) is not None
     members = [value] if through_ssm or not is_list(kind) else split_list(value)
@@ -138,19 +207,15 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
             raise invalid(_said(name, declared, f"Parameter '{name}' must be one of AllowedValues"))
     pattern = declared.get("AllowedPattern")
     if isinstance(pattern, str):
-        try:
-            compiled = re.compile(pattern)
-        except re.error:
-            raise invalid(
-                f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
-            ) from None
+        compiled = _compiled(pattern)
         if any(not compiled.fullmatch(each) for each in members):
             raise invalid(_said(name, declared, f"Parameter '{name}' must match pattern {pattern}"))
-    _check_length(name, declared, value)
+    for each in members:
+        _check_length(name, declared, each)
     if kind in ("Number", "List<Number>"):
         for each in members:
             _check_number(name, declared, each)
-    syntax = _SYNTAX.get(_LIST.sub(r"\1", kind)) if not through_ssm else None
+    syntax = None if through_ssm else _SYNTAX.get(member_type(kind))
     if syntax is not None:
         for each in members:
             if (each and not re.fullmatch(syntax, each)) or (not each and not is_list(kind)):
@@ -165,24 +230,21 @@ def _said(name: str, declared: Mapping[str, Any], otherwise: str) -> str:
 
 
 def _check_length(name: str, declared: Mapping[str, Any], value: str) -> None:
-    if declared["Type"] != "String":
-        return
     low, high = declared.get("MinLength"), declared.get("MaxLength")
-    if low is not None and len(value) < int(low):
+    if low is not None and len(value) < float(low):
         raise invalid(_said(name, declared, f"Parameter '{name}' must contain at least {low} characters"))
-    if high is not None and len(value) > int(high):
+    if high is not None and len(value) > float(high):
         raise invalid(_said(name, declared, f"Parameter '{name}' must contain at most {high} characters"))
 
 
 def _check_number(name: str, declared: Mapping[str, Any], value: str) -> None:
-    try:
-        number = float(value)
-    except ValueError:
-        raise invalid(f"Parameter '{name}' must be a number.") from None
+    found = number(value)
+    if found is None:
+        raise invalid(f"Parameter '{name}' must be a number.")
     low, high = declared.get("MinValue"), declared.get("MaxValue")
-    if low is not None and number < float(low):
+    if low is not None and found < float(low):
         raise invalid(_said(name, declared, f"Parameter '{name}' must be a number not less than {low}"))
-    if high is not None and number > float(high):
+    if high is not None and found > float(high):
         raise invalid(_said(name, declared, f"Parameter '{name}' must be a number not greater than {high}"))
 
 
@@ -204,7 +266,7 @@ async def resolve(
         try:
             answer = await calls("ssm", "GetParameter", {"Name": value}, caller)
         except AwsError as error:
-            if error.code in ("ParameterNotFound", "ParameterVersionNotFound"):
+            if error.status < 500 and not error.code.startswith("AccessDenied"):
                 raise invalid(
                     f"Unable to fetch parameters [{value}] from parameter store for this account."
                 ) from None

@@ -183,7 +183,9 @@ class PlannedView:
     def attribute(self, logical_id: str, name: str) -> Any:
         found = self._find(logical_id)
         facts = self.facts(found.type)
-        refuse_attribute(facts, found.type, logical_id, name)
+        if not facts.has_attribute(name):
+            # The operation is given up before anybody needs the value (`attributes.py`).
+            return UNKNOWN
         given = property_at(found.properties, name)
         if given is not None:
             return given
@@ -228,7 +230,8 @@ def active(evaluator: Evaluator) -> dict[str, tuple[str, ...]]:
     """The resources whose conditions hold, in order of dependency, with what each depends on."""
     template = evaluator.template
     alive = [name for name in template.resources if evaluator.exists(name)]
-    needs = {name: tuple(other for other in template.dependencies(name) if other in alive) for name in alive}
+    present = set(alive)
+    needs = {name: tuple(other for other in template.dependencies(name) if other in present) for name in alive}
     return {name: needs[name] for name in graph.order(needs)}
 
 

@@ -6,28 +6,39 @@ alike by CreateStack, UpdateStack and CreateChangeSet, which is why a change set
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import outputs, parameters, policies, rows, template, triggers
+from portside.cloud.services.cloudformation import (
+    attributes,
+    documents,
+    existence,
+    limits,
+    outputs,
+    parameters,
+    policies,
+    rows,
+    rules,
+    template,
+    transforms,
+    triggers,
+)
 from portside.cloud.services.cloudformation.documents import invalid
-from portside.cloud.services.cloudformation.intrinsics import EvaluationError, MissingExport, NoResources
+from portside.cloud.services.cloudformation.intrinsics import (
+    EvaluationError,
+    MissingExport,
+    NoResources,
+    Surroundings,
+)
 from portside.cloud.services.cloudformation.plan import Plan, PlannedView, active, plan
-from portside.cloud.services.cloudformation.records import Output, ResourceStatus, Spec, Stack
+from portside.cloud.services.cloudformation.records import Output, ResourceStatus, Spec, Stack, Value
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.session import Zones, evaluator
+from portside.cloud.services.cloudformation.stored import bucket_and_key
 from portside.cloud.services.cloudformation.template import Template
-
-LONGEST_BODY = 51_200
-LONGEST_STORED = 1_048_576
-_S3_HOST = re.compile(
-    r"^(?:(?P<bucket>[a-z0-9.\-]+)\.)?s3[.-](?:[a-z0-9\-]+\.)*(?:amazonaws\.com(?:\.cn)?|localhost)$"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +65,10 @@ async def read_body(params: Params, calls: Calls, caller: Caller, previous: str 
     if body and url:
         raise invalid("Only one of Template URL or Template Body may be specified.")
     if body:
-        if len(body.encode()) > LONGEST_BODY:
+        if len(body.encode()) > limits.BODY_BYTES:
             raise invalid(
                 f"1 validation error detected: Value '{body}' at 'templateBody' failed to satisfy constraint: "
-                f"Member must have length less than or equal to {LONGEST_BODY}"
+                f"Member must have length less than or equal to {limits.BODY_BYTES}"
             )
         return str(body)
     if url:
@@ -74,29 +85,25 @@ async def fetch(url: str, calls: Calls, caller: Caller) -> str:
     data: Any = answer["Body"]
     if hasattr(data, "read"):
         data = data.read()
-    if len(data) > LONGEST_STORED:
-        raise invalid(f"Template may not exceed {LONGEST_STORED} bytes in size.")
-    return data.decode() if isinstance(data, bytes) else str(data)
+    if len(data) > limits.STORED_BYTES:
+        raise invalid(f"Template may not exceed {limits.STORED_BYTES} bytes in size.")
+    try:
+        return data.decode() if isinstance(data, bytes) else str(data)
+    except UnicodeDecodeError:
+        raise invalid(documents.UNSUPPORTED) from None
 
 
 def _s3_place(url: str, endpoint: str) -> tuple[str, str]:
     """Bucket and key of a template's URL, on AWS's host names or on the cloud's own endpoint."""
-    parts = urlsplit(url)
-    path = unquote(parts.path).lstrip("/")
-    host = parts.hostname or ""
-    found = _S3_HOST.match(host)
-    local = bool(endpoint) and parts.netloc == urlsplit(endpoint).netloc
-    if parts.scheme == "s3":
+    if url.startswith("s3://"):
+        host = url.removeprefix("s3://").partition("/")[0]
         raise invalid(f"S3 error: Domain name specified in {host} is not a valid S3 domain")
-    if parts.scheme not in ("http", "https") or not (found or local):
+    place = bucket_and_key(url, endpoint)
+    if place is None:
         raise invalid("TemplateURL must be a supported URL.")
-    bucket = found["bucket"] if found else None
-    if bucket:
-        return bucket, path
-    bucket, _, key = path.partition("/")
-    if not key:
+    if not all(place):
         raise invalid("S3 error: Domain name specified in TemplateURL is not a valid S3 domain")
-    return bucket, key
+    return place
 
 
 def require_capabilities(parsed: Template, given: list[str]) -> None:
@@ -121,43 +128,95 @@ def _type_matches(kind: str, pattern: str) -> bool:
 
 
 async def make_spec(
-    params: Params, body: str, parsed: Template, previous: Spec | None, calls: Calls, caller: Caller
-) -> Spec:
-    """What the request asks for; what it leaves out on an update is taken from `previous`."""
+    params: Params, body: str, previous: Spec | None, calls: Calls, caller: Caller, *, direct: bool
+) -> tuple[Spec, Template]:
+    """What the request asks for, with its processed template; what it leaves out on an update is taken from
+    `previous`. `direct` says that no change set will show what transforms make of the template."""
+    document = {} if transforms.plain(body) else documents.read(body)
+    transformed = bool(transforms.names(document))
+    if direct:
+        transforms.require_acknowledged(document, list(params.get("Capabilities") or ()))
+    transforms.refuse_unoffered(document)
+    parsed = template.outline(document) if transformed else template.parse(body)
+    transforms.check_original(document)
     chosen = parameters.choose(
         parsed, params.get("Parameters") or [], None if previous is None else previous.parameters
     )
     values = await parameters.resolve(parsed, chosen, calls, caller)
+    trouble = await existence.missing(parsed, values, calls, caller)
+    seen = parameters.values(parsed, values)
+    processed = body
+    if not transformed:
+        processed = transforms.settle(document, parsed, seen, calls, caller) or body
+        parsed = template.parse(processed)
+    elif not trouble:
+        try:
+            processed = await transforms.process(document, parsed, seen, calls, caller)
+            parsed = template.parse(processed)
+        except transforms.TransformFailed as error:
+            trouble = str(error)
+        except AwsError as error:
+            if error.code != "ValidationError":
+                raise
+            trouble = error.message
+    if not trouble:
+        await _refuse_broken_rules(parsed, values, calls, caller)
     tags = params.get("Tags")
-    if tags is None:
-        pairs = previous.tags if previous is not None else ()
-    else:
-        for each in tags:
-            if each["Key"].startswith("aws:"):
-                raise invalid("aws: prefixed tag key names are not allowed for external use.")
-        pairs = tuple((each["Key"], each["Value"]) for each in tags)
+    kept = previous.tags if previous is not None else ()
+    pairs = kept if tags is None else _tags(tags)
     notifications = params.get("NotificationARNs")
     if notifications is None:
         notifications = previous.notifications if previous is not None else ()
     rollback = triggers.check(params.get("RollbackConfiguration") or {})
     if "RollbackConfiguration" not in params and previous is not None:
         rollback = previous.rollback
-    return Spec(
-        body=body,
+    spec = Spec(
+        body="" if trouble and transformed else processed,
         parameters=values,
         tags=pairs,
         capabilities=tuple(params.get("Capabilities") or ()),
         notifications=tuple(notifications),
         role=params.get("RoleARN") or (previous.role if previous is not None else ""),
         rollback=rollback,
+        original="" if processed is body and not transformed else body,
+        trouble=trouble,
     )
+    return spec, parsed
+
+
+def _tags(given: list[Params]) -> tuple[tuple[str, str], ...]:
+    if len(given) > limits.STACK_TAGS:
+        raise invalid(
+            f"1 validation error detected: Value '[{', '.join(each['Key'] for each in given)}]' at "
+            "'tags' failed to "
+            f"satisfy constraint: Member must have length less than or equal to {limits.STACK_TAGS}"
+        )
+    for each in given:
+        if each["Key"].startswith("aws:"):
+            raise invalid("aws: prefixed tag key names are not allowed for external use.")
+    return tuple((each["Key"], each["Value"]) for each in given)
+
+
+async def _refuse_broken_rules(parsed: Template, values: tuple[Value, ...], calls: Calls, caller: Caller) -> None:
+    if not parsed.rules:
+        return
+    surroundings = Surroundings(caller.account, caller.region, "", "")
+    look = rules.RuleEvaluator(parsed, parameters.values(parsed, values), surroundings)
+    try:
+        broken = await rules.broken(look, calls, caller)
+    except EvaluationError as error:
+        raise invalid(str(error)) from None
+    if broken:
+        raise invalid(broken)
 
 
 async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: Caller, *, new: bool) -> Proposal:
     """The plan that turns what `stack` has into `spec`; ValidationError for what can be known to fail.
 
-    `trouble` holds a missing export, which a new stack only finds when it begins.
+    `trouble` holds what a new stack only finds when it begins: a missing export, or `spec.trouble`.
     """
+    if spec.trouble:
+        return Proposal(spec, template.outline(documents.read(spec.sent)), Plan(), None, spec.trouble)
     parsed = template.parse(spec.body)
     policies.refuse_impossible(parsed)
     before = {} if new else {
@@ -166,11 +225,9 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
     }  # fmt: skip
     try:
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
-        broken = look.broken_rule()
-        if broken:
-            raise invalid(broken)
         alive = await zones.with_zones(caller, lambda: active(look))
         registry.refuse_unknown(parsed, alive)
+        spec = replace(spec, trouble=attributes.unsupported(parsed, alive, registry.facts))
         _refuse_retyped(parsed, alive, before)
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(db, stack, spec, parsed, view, zones.known)

@@ -11,11 +11,20 @@ import json
 from typing import Any
 
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import describe, documents, parameters, rows, schema, template
+from portside.cloud.services.cloudformation import (
+    describe,
+    documents,
+    parameters,
+    rows,
+    schema,
+    template,
+    transforms,
+)
 from portside.cloud.services.cloudformation.base import Operations, page
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.proposal import read_body
-from portside.cloud.services.cloudformation.records import Resource, Stack, StackStatus
+from portside.cloud.services.cloudformation.records import Resource, Spec, Stack, StackStatus
+from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.template import Template
 
 STACKS_A_PAGE = 100
@@ -129,16 +138,20 @@ class ReadCalls(Operations):
 
     @operation("GetTemplate")
     def get_template(self, caller: Caller, params: Params) -> Params:
-        body = ""
         if params.get("ChangeSetName"):
-            body = self._change_set_body(caller, params)
+            spec = self._change_set_spec(caller, params)
         elif params.get("StackName"):
-            body = self._need_with_id(caller, params["StackName"]).spec.body
+            spec = self._need_with_id(caller, params["StackName"]).spec
         else:
             raise invalid("StackName is required if ChangeSetName is not specified.")
-        return {"TemplateBody": body, "StagesAvailable": ["Original", "Processed"]}
+        # A transform that failed has made nothing that could be shown.
+        processed = bool(spec.body) or not spec.original
+        if params.get("TemplateStage") == "Processed" and not processed:
+            raise invalid("Template is not available in stage Processed.")
+        body = spec.body if params.get("TemplateStage") == "Processed" else spec.sent
+        return {"TemplateBody": body, "StagesAvailable": ["Original", *(["Processed"] if processed else [])]}
 
-    def _change_set_body(self, caller: Caller, params: Params) -> str:
+    def _change_set_spec(self, caller: Caller, params: Params) -> Spec:
         name: str = params["ChangeSetName"]
         if name.startswith("arn:"):
             found = rows.change_set_by_id(self._db, name)
@@ -149,12 +162,11 @@ class ReadCalls(Operations):
             found = next((each for each in rows.change_sets(self._db, stack.id) if each.name == name), None)
         if found is None:
             raise documents.missing_change_set(name)
-        return found.spec.body
+        return found.spec
 
     @operation("ValidateTemplate")
     async def validate_template(self, caller: Caller, params: Params) -> Params:
-        parsed = template.parse(await read_body(params, self._calls, caller, None))
-        parameters.check_declarations(parsed)
+        parsed, declared = _read(await read_body(params, self._calls, caller, None))
         return {
             "Parameters": [
                 {
@@ -166,7 +178,7 @@ class ReadCalls(Operations):
                 for name, each in parsed.parameters.items()
             ],
             "Description": parsed.description or None,
-        } | _capabilities(parsed)
+        } | _capabilities(parsed, declared)
 
     @operation("GetTemplateSummary")
     async def get_template_summary(self, caller: Caller, params: Params) -> Params:
@@ -175,11 +187,14 @@ class ReadCalls(Operations):
             stack = self._need_with_id(caller, name)
             if stack.status is StackStatus.REVIEW_IN_PROGRESS:
                 raise invalid("GetTemplateSummary cannot be called on REVIEW_IN_PROGRESS stacks.")
-            body = stack.spec.body
+            body = stack.spec.sent
         else:
             body = await read_body(params, self._calls, caller, None)
-        parsed = template.parse(body)
-        parameters.check_declarations(parsed)
+        parsed, declared = _read(body)
+        strange = [] if declared else _unrecognized(parsed)
+        config = params.get("TemplateSummaryConfig") or {}
+        if strange and not config.get("TreatUnrecognizedResourceTypesAsWarnings"):
+            raise invalid(f"Template format error: Unrecognized resource types: [{', '.join(strange)}]")
         return {
             "Parameters": [_summary_of(key, each) for key, each in parsed.parameters.items()],
             "Description": parsed.description or None,
@@ -187,7 +202,24 @@ class ReadCalls(Operations):
             "ResourceIdentifierSummaries": _identifiers(parsed),
             "Version": parsed.version or None,
             "Metadata": json.dumps(parsed.metadata) if parsed.metadata else None,
-        } | _capabilities(parsed)
+            "Warnings": {"UnrecognizedResourceTypes": strange} if strange else None,
+        } | _capabilities(parsed, declared)
+
+
+def _read(body: str) -> tuple[Template, list[str]]:
+    """A template as far as can be told without running its transforms, and the names of those."""
+    document = documents.read(body)
+    declared = transforms.names(document)
+    parsed = template.outline(document) if declared else template.parse(body)
+    transforms.check_original(document)
+    parameters.check_declarations(parsed)
+    return parsed, declared
+
+
+def _unrecognized(parsed: Template) -> list[str]:
+    """Types of AWS's that AWS itself would not know."""
+    found = {each.type for each in parsed.resources.values() if each.type.startswith("AWS::")}
+    return sorted(found - set(schema.known_types()) - set(registry.HANDLERS))
 
 
 def _identifiers(parsed: Template) -> list[Params]:
@@ -205,14 +237,19 @@ def _identifiers(parsed: Template) -> list[Params]:
     return summaries
 
 
-def _capabilities(parsed: Template) -> Params:
+def _capabilities(parsed: Template, declared: list[str]) -> Params:
     needed, types = template.required_capabilities(parsed)
-    if not needed:
-        return {}
-    return {
-        "Capabilities": [needed],
-        "CapabilitiesReason": f"The following resource(s) require capabilities: [{', '.join(types)}]",
-    }
+    capabilities = [needed] if needed else []
+    found: Params = {"DeclaredTransforms": declared} if declared else {}
+    if declared:
+        capabilities.append(transforms.AUTO_EXPAND)
+    if capabilities:
+        shown = ", ".join([*types, *declared])
+        found |= {
+            "Capabilities": capabilities,
+            "CapabilitiesReason": f"The following resource(s) require capabilities: [{shown}]",
+        }
+    return found
 
 
 def _summary_of(name: str, declared: dict[str, Any]) -> Params:

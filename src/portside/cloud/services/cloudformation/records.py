@@ -125,7 +125,12 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the user asked for: everything that one create or update hands over."""
+    """What the user asked for: everything that one create or update hands over.
+
+    `body` is the template as the engine works with it, `original` as it was sent where transforms have changed it.
+    `trouble` is what AWS would only find once the operation has begun: a transform that fails, a parameter that
+    names what does not exist.
+    """
 
     body: str
     parameters: tuple[Value, ...] = ()
@@ -134,6 +139,13 @@ class Spec:
     notifications: tuple[str, ...] = ()
     role: str = ""
     rollback: Params = field(default_factory=dict)
+    original: str = ""
+    trouble: str = ""
+
+    @property
+    def sent(self) -> str:
+        """The template as its user sent it."""
+        return self.original or self.body
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,3 +129,51 @@ def uses(value: Any, name: str) -> bool:
     if isinstance(value, list):
         return any(uses(member, name) for member in value)
     return False
+
+
+def if_conditions(value: Any) -> Iterator[str]:
+    """The conditions that Fn::If names; `Condition` with a text is also a key of IAM statements."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if key == "Fn::If" and isinstance(member, list) and member and isinstance(member[0], str):
+                yield member[0]
+            yield from if_conditions(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from if_conditions(member)
+
+
+def maps_named(value: Any) -> Iterator[str]:
+    """The mappings that Fn::FindInMap names literally and without a default."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if (
+                key == "Fn::FindInMap"
+                and isinstance(member, list)
+                and len(member) == 3
+                and isinstance(member[0], str)
+            ):
+                yield member[0]
+            yield from maps_named(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from maps_named(member)
+
+
+def attributes_in_sub(value: Any) -> Iterator[tuple[str, str]]:
+    """The (logical id, attribute) of every `${Name.Attr}` in a Fn::Sub."""
+    if isinstance(value, list):
+        for member in value:
+            yield from attributes_in_sub(member)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            if key == "Fn::Sub":
+                text, names = member, {}
+                if isinstance(member, list) and len(member) == 2:
+                    text, names = member
+                for found in PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
+                    name = found[1].strip()
+                    if "." in name and not name.startswith("!") and name not in names:
+                        head, _, attribute = name.partition(".")
+                        yield head, attribute
+            yield from attributes_in_sub(member)

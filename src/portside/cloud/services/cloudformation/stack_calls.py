@@ -11,7 +11,7 @@ from typing import Any
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
-from portside.cloud.services.cloudformation import outputs, rows, template
+from portside.cloud.services.cloudformation import outputs, rows
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.policy_calls import PolicyCalls
 from portside.cloud.services.cloudformation.proposal import (
@@ -57,8 +57,7 @@ class StackCalls(PolicyCalls):
         if params.get("OnFailure") and params.get("DisableRollback") is not None:
             raise invalid("Only one of OnFailure and DisableRollback may be specified.")
         body = await read_body(params, self._calls, caller, None)
-        parsed = template.parse(body)
-        spec = await make_spec(params, body, parsed, None, self._calls, caller)
+        spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
         parent = self._parent(params)
         if parent is not None:
             spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
@@ -168,9 +167,8 @@ class StackCalls(PolicyCalls):
         if self._repeated(stack, caller, token, "UpdateStack"):
             return {"StackId": stack.id}
         refuse_update(stack, without_rollback=keeps_failures(params))
-        body = await read_body(params, self._calls, caller, stack.spec.body)
-        parsed = template.parse(body)
-        spec = await make_spec(params, body, parsed, stack.spec, self._calls, caller)
+        body = await read_body(params, self._calls, caller, stack.spec.sent)
+        spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
         parent = self._parent(params)
         if parent is not None:
             spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
@@ -178,7 +176,7 @@ class StackCalls(PolicyCalls):
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
-        if proposal.trouble:
+        if proposal.trouble and not spec.trouble:
             raise invalid(proposal.trouble)
         policy = await self._policy_text(params, caller)
         override = await self._policy_text(params, caller, "StackPolicyDuringUpdate")

@@ -154,6 +154,8 @@ class StackLoop:
             and self._clock.now() > stack.started + 60 * limit
         ):
             return self._failing.give_up(stack, TIMED_OUT)
+        if stack.spec.trouble:
+            return self._failing.give_up(stack, stack.spec.trouble)
         alarm = await self._triggers.trouble(stack)
         if alarm:
             return self._failing.give_up(stack, alarm)

@@ -1,8 +1,9 @@
 """A template: its sections as records, checked for form in AWS's words.
 
-Pure. Everything that can be told without parameter values is refused here: unknown sections, dangling
-references, circular dependencies, functions in the wrong place, features that this cloud does not offer. The
-values come in `parameters.py` and `intrinsics.py`, the order of work in `plan.py`.
+Pure. `parse` takes a processed template, in which no transform is left (`transforms.py`), and refuses here and in
+`checks.py` everything that can be told without parameter values. `outline` reads as much of an original as can be
+known before its transforms have run. The values come in `parameters.py` and `intrinsics.py`, the order of work in
+`plan.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from portside.cloud.services.cloudformation import documents
+from portside.cloud.services.cloudformation import checks, documents, limits
 from portside.cloud.services.cloudformation.documents import invalid
-from portside.cloud.services.cloudformation.graph import cycle
-from portside.cloud.services.cloudformation.references import conditions_named, function_of, references, uses
+from portside.cloud.services.cloudformation.references import function_of, references
 
 SECTIONS = frozenset(
     {
@@ -30,27 +30,6 @@ RESOURCE_KEYS = frozenset(
         "DeletionPolicy", "UpdateReplacePolicy", "Description",
     }
 )  # fmt: skip
-PSEUDO = frozenset(
-    {
-        "AWS::AccountId", "AWS::NotificationARNs", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackId",
-        "AWS::StackName", "AWS::URLSuffix",
-    }
-)  # fmt: skip
-KNOWN_FUNCTIONS = frozenset(
-    {
-        "Ref", "Condition", "Fn::And", "Fn::Base64", "Fn::Cidr", "Fn::Equals", "Fn::FindInMap", "Fn::GetAtt",
-        "Fn::GetAZs", "Fn::If", "Fn::ImportValue", "Fn::Join", "Fn::Not", "Fn::Or", "Fn::Select", "Fn::Split",
-        "Fn::Sub",
-    }
-)  # fmt: skip
-# Known to AWS, refused by name.
-NOT_OFFERED = {
-    "Fn::Transform": "a macro",
-    "Fn::ForEach": "AWS::LanguageExtensions",
-    "Fn::Length": "AWS::LanguageExtensions",
-    "Fn::ToJsonString": "AWS::LanguageExtensions",
-    "Fn::GetStackOutput": "reading outputs of other stacks",
-}
 IAM_TYPES = frozenset(
     {
         "AWS::IAM::AccessKey", "AWS::IAM::Group", "AWS::IAM::InstanceProfile", "AWS::IAM::ManagedPolicy",
@@ -116,37 +95,73 @@ class Template:
 
 @lru_cache(maxsize=16)
 def parse(text: str) -> Template:
-    """The template in `text`; ValidationError in AWS's words if it is not one."""
+    """The template in `text`; ValidationError in AWS's words if it is not one.
+
+    No text stands for a stack whose template never came to anything: it has no resources.
+    """
+    if not text:
+        return Template({}, {}, {}, {}, {})
     document = documents.read(text)
+    if document.get("Transform"):
+        raise invalid("Template format error: the transforms of this template have not been applied.")
+    _check_sections(document)
+    template = _template(document, _resources(document))
+    _check_mappings(template.mappings)
+    checks.check(template)
+    return template
+
+
+@lru_cache(maxsize=16)
+def declared_parameters(text: str) -> dict[str, dict[str, Any]]:
+    """The Parameters section of a template that was accepted once; empty for a stack that has none yet."""
+    return _section(documents.read(text), "Parameters") if text else {}
+
+
+def outline(document: dict[str, Any]) -> Template:
+    """What an original tells before its transforms have run, which may yet change everything; sections that only
+    they know (`Globals`, `Hooks`) are theirs."""
+    found = document.get("Resources", {})
+    resources = {
+        name: Declared(
+            name, member["Type"], member["Properties"] if isinstance(member.get("Properties"), dict) else {}
+        )
+        for name, member in (found.items() if isinstance(found, dict) else ())
+        if isinstance(member, dict) and isinstance(member.get("Type"), str)
+    }
+    return _template(document, resources)
+
+
+def _check_sections(document: dict[str, Any]) -> None:
     for key in document:
         if key not in SECTIONS:
             raise invalid(f"Invalid template resource property '{key}'")
+
+
+def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Template:
     version = document.get("AWSTemplateFormatVersion", "")
-    if version and str(version) != "2010-09-09":
-        raise invalid(f"Template format error: Unrecognized template version '{version}'.")
+    if version and version != "2010-09-09":
+        raise invalid("Template format error: unsupported value for AWSTemplateFormatVersion.")
     description = document.get("Description", "")
     if not isinstance(description, str):
-        raise invalid("Template format error: Description must be a string.")
-    if len(description.encode()) > 1024:
-        raise invalid("Template format error: Description must not be longer than 1024 bytes.")
-    _refuse_unoffered(document)
+        raise invalid("Template format error: Every Description member must be a string.")
+    if len(description.encode()) > limits.DESCRIPTION_BYTES:
+        raise invalid(f"Template format error: 'Description' length is greater than {limits.DESCRIPTION_BYTES}.")
+    limits.check(document)
     sections = {
-        key: _section(document, key) for key in ("Parameters", "Mappings", "Conditions", "Outputs", "Metadata")
+        key: _section(document, key)
+        for key in ("Parameters", "Mappings", "Conditions", "Outputs", "Metadata", "Rules")
     }
-    _check_mappings(sections["Mappings"])
-    template = Template(
-        resources=_resources(document),
+    return Template(
+        resources=resources,
         parameters=sections["Parameters"],
         mappings=sections["Mappings"],
         conditions=sections["Conditions"],
         outputs=sections["Outputs"],
         description=description,
         metadata=sections["Metadata"],
-        version=str(version),
-        rules=_rules(document),
+        version=version,
+        rules=sections["Rules"],
     )
-    _check(template)
-    return template
 
 
 def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
@@ -158,33 +173,16 @@ def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _check_mappings(mappings: dict[str, Any]) -> None:
     for name, mapping in mappings.items():
-        if not isinstance(mapping, dict) or not all(isinstance(each, dict) for each in mapping.values()):
+        if not isinstance(mapping, dict):
             raise invalid(f"Template format error: Every Mappings member {name} must be a map")
-        for each in mapping.values():
-            if any(isinstance(value, dict) for value in each.values()):
-                raise invalid("Template format error: Every Mappings attribute must be a String or a List.")
-
-
-def _rules(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = _section(document, "Rules")
-    for name, rule in found.items():
-        if not isinstance(rule, dict) or not isinstance(rule.get("Assertions"), list):
-            raise invalid(f"Template format error: Rule {name} must have a list of Assertions.")
-        for function in ("Fn::RefAll", "Fn::ValueOf", "Fn::ValueOfAll"):
-            if uses(rule, function):
-                raise invalid(f"Template error: portside's local cloud does not offer {function} in Rules.")
-    return found
-
-
-def _refuse_unoffered(document: dict[str, Any]) -> None:
-    transform = document.get("Transform")
-    if transform:
-        names = transform if isinstance(transform, list) else [transform]
-        shown = ", ".join(str(each.get("Name", each) if isinstance(each, dict) else each) for each in names)
-        raise invalid(f"Template error: portside's local cloud does not offer the transform [{shown}].")
-    for name, why in NOT_OFFERED.items():
-        if uses(document.get("Resources"), name) or uses(document.get("Outputs"), name):
-            raise invalid(f"Template error: portside's local cloud does not offer {name} ({why}).")
+        for key, member in mapping.items():
+            if not isinstance(member, dict):
+                raise invalid(f"Template format error: Every Mappings member {key} must be a map")
+            for value in member.values():
+                if isinstance(value, dict) or (
+                    isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value)
+                ):
+                    raise invalid("Template format error: Every Mappings attribute must be a String or a List.")
 
 
 def _resources(document: dict[str, Any]) -> dict[str, Declared]:
@@ -195,6 +193,8 @@ def _resources(document: dict[str, Any]) -> dict[str, Declared]:
 
 
 def _resource(name: str, member: Any) -> Declared:
+    if name.startswith("Fn::ForEach"):
+        raise invalid(f"Template format error: [/Resources/{name}] resource definition is malformed")
     if not isinstance(member, dict):
         raise invalid("Template format error: Any Resources member must be an object.")
     if not _ALNUM.fullmatch(name):
@@ -244,6 +244,9 @@ def _attribute(name: str, member: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _policy(name: str, member: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
     found = member.get(key, "Delete")
+    if open_policy(found):
+        # What it comes to is written into the template before an operation begins (`transforms.py`).
+        return "Delete"
     if not isinstance(found, str):
         raise invalid(f"Template format error: Every {key} member must be a string.")
     if found not in allowed:
@@ -251,130 +254,10 @@ def _policy(name: str, member: dict[str, Any], key: str, allowed: tuple[str, ...
     return found
 
 
-def _check(template: Template) -> None:
-    for name in template.outputs:
-        output = template.outputs[name]
-        if not _ALNUM.fullmatch(name):
-            raise invalid(f"Template format error: Output name {name} is non alphanumeric.")
-        if not isinstance(output, dict) or "Value" not in output:
-            raise invalid("Template format error: Every Outputs member must contain a Value object")
-        _check_export(name, output, template)
-    known = PSEUDO | template.parameters.keys() | template.resources.keys()
-    for part, where in (
-        ([[each.properties, each.metadata, each.creation_policy, each.update_policy] for each in
-          template.resources.values()], "Resources"),
-        (list(template.outputs.values()), "Outputs"),
-    ):  # fmt: skip
-        missing = [found.name for found in references(part) if found.name not in known]
-        if where == "Resources":
-            missing += [name for each in template.resources.values() for name in each.depends_on
-                        if name not in template.resources]  # fmt: skip
-        _check_attributes(template, part, missing)
-        if missing:
-            shown = ", ".join(dict.fromkeys(missing))
-            raise invalid(
-                f"Template format error: Unresolved resource dependencies [{shown}] in the {where} block "
-                "of the template"
-            )
-        _check_functions(part)
-    _check_conditions(template)
-    found = cycle({name: template.dependencies(name) for name in template.resources})
-    for name, declared in template.resources.items():
-        if not found and name in declared.needs():
-            found = [name]
-    if found:
-        raise invalid(f"Circular dependency between resources: [{', '.join(found)}]")
-
-
-def _check_attributes(template: Template, part: Any, missing: list[str]) -> None:
-    for found in references(part):
-        if found.attribute and found.name not in template.resources and found.name in missing:
-            raise invalid(f"Template error: instance of Fn::GetAtt references undefined resource {found.name}")
-        if found.attribute and found.name in template.parameters:
-            raise invalid(f"Template error: instance of Fn::GetAtt references undefined resource {found.name}")
-
-
-def _check_export(name: str, output: dict[str, Any], template: Template) -> None:
-    export = output.get("Export")
-    if export is None:
-        return
-    if not isinstance(export, dict) or set(export) != {"Name"}:
-        raise invalid(f"Template format error: Output {name} is malformed.")
-    inside = export["Name"]
-    refers = [found for found in references(inside) if found.attribute or found.name in template.resources]
-    if refers or uses(inside, "Fn::ImportValue") or uses(inside, "Fn::GetAZs"):
-        raise invalid(
-            f"Template format error: Output {name} is malformed.  The Name field of Export must not depend on any "
-            "resources, imported values, or Fn::GetAZs."
-        )
-
-
-def _check_functions(value: Any) -> None:
-    if isinstance(value, dict):
-        called = function_of(value)
-        if called is not None and called[0] not in KNOWN_FUNCTIONS:
-            raise invalid(f"Template error: Encountered unsupported function: {called[0]}")
-        if called is None:
-            for key in value:
-                if key.startswith("Fn::") and len(value) > 1:
-                    raise invalid("Template format error: [/Resources] map keys must be strings or one function.")
-        for member in value.values():
-            _check_functions(member)
-    elif isinstance(value, list):
-        for member in value:
-            _check_functions(member)
-
-
-def _check_conditions(template: Template) -> None:
-    for name, expression in template.conditions.items():
-        for found in references(expression):
-            if (found.name not in PSEUDO and found.name not in template.parameters) or found.attribute:
-                raise invalid(
-                    "Template format error: Unresolved dependencies "
-                    f"[{found.name}]. Cannot reference resources in the Conditions block of the template"
-                )
-        for other in conditions_named(expression):
-            if other not in template.conditions:
-                raise invalid(
-                    f"Template format error: Unresolved condition dependency {other} in the "
-                    "Conditions block of the template"
-                )
-        if function_of(expression) is None:
-            raise invalid(
-                "Template format error: Conditions can only be boolean operations on parameters and "
-                f"other conditions (found in condition {name})"
-            )
-    looped = cycle({name: tuple(conditions_named(each)) for name, each in template.conditions.items()})
-    if looped:
-        raise invalid(f"Template format error: Circular dependency between conditions: [{', '.join(looped)}]")
-    for where, members in (
-        ("Resources", {name: each.condition for name, each in template.resources.items()}),
-        ("Outputs", {name: each.get("Condition", "") for name, each in template.outputs.items()}),
-    ):
-        for condition in members.values():
-            if condition and condition not in template.conditions:
-                raise invalid(
-                    f"Template format error: Unresolved condition dependency {condition} in the "
-                    f"{where} block of the template"
-                )
-    inside = [[each.properties, each.metadata] for each in template.resources.values()]
-    for condition in conditions_named([inside, [each.get("Value") for each in template.outputs.values()]]):
-        if condition not in template.conditions and _names_if(template, condition):
-            raise invalid(f"Template error: unresolved condition dependency {condition} in Fn::If")
-
-
-def _names_if(template: Template, condition: str) -> bool:
-    """`Condition` with a text is also a key of IAM statements; only Fn::If makes it a reference."""
-
-    def inside(value: Any) -> bool:
-        if isinstance(value, dict):
-            argument = value.get("Fn::If")
-            if isinstance(argument, list) and argument and argument[0] == condition:
-                return True
-            return any(inside(member) for member in value.values())
-        return isinstance(value, list) and any(inside(member) for member in value)
-
-    return any(inside(each.properties) for each in template.resources.values()) or inside(template.outputs)
+def open_policy(value: Any) -> bool:
+    """Whether a policy is chosen by a function of the parameters."""
+    called = function_of(value)
+    return called is not None and called[0] in ("Ref", "Fn::If", "Fn::FindInMap")
 
 
 def required_capabilities(template: Template) -> tuple[str, list[str]]:
