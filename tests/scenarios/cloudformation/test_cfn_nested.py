@@ -288,6 +288,17 @@ async def test_capabilities_are_the_parents(world: World) -> None:
     assert "Requires capabilities : [CAPABILITY_IAM]" in reasons[0]
 
 
+async def test_a_nested_template_may_have_transforms_if_its_parent_says_so(world: World) -> None:
+    expanded = child({"Fn::Length": ["a", "b"]}) | {"Transform": "AWS::LanguageExtensions"}
+    expanded["Resources"]["P"]["Properties"]["Value"] = {"Fn::ToJsonString": {"a": 1}}
+    store(world, "child", expanded)
+    assert await world.create("web", parent()) == "ROLLBACK_COMPLETE"
+    await world.delete("web")
+    allowed = {"Capabilities": ["CAPABILITY_AUTO_EXPAND"]}
+    assert await world.create("web", parent(), **allowed) == "CREATE_COMPLETE"
+    assert '{"a":1}' in values(world)
+
+
 async def test_protection_is_the_roots(world: World) -> None:
     store(world, "child", child())
     await world.create("web", parent())

@@ -57,10 +57,9 @@ class StackCalls(PolicyCalls):
         if params.get("OnFailure") and params.get("DisableRollback") is not None:
             raise invalid("Only one of OnFailure and DisableRollback may be specified.")
         body = await read_body(params, self._calls, caller, None)
-        spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
         parent = self._parent(params)
-        if parent is not None:
-            spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
+        params = params if parent is None else params | handed_down(parent)
+        spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
@@ -168,10 +167,9 @@ class StackCalls(PolicyCalls):
             return {"StackId": stack.id}
         refuse_update(stack, without_rollback=keeps_failures(params))
         body = await read_body(params, self._calls, caller, stack.spec.sent)
-        spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
         parent = self._parent(params)
-        if parent is not None:
-            spec = replace(spec, capabilities=parent.spec.capabilities, role=parent.spec.role)
+        params = params if parent is None else params | handed_down(parent)
+        spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
@@ -327,6 +325,11 @@ def keeps_failures(params: Params) -> bool:
     """Whether the operation is to stop, not to roll back, where something fails."""
     configured = params.get("DeploymentConfig") or {}
     return bool(params.get("DisableRollback") or configured.get("DisableRollback"))
+
+
+def handed_down(parent: Stack) -> Params:
+    """What a nested stack is allowed because its parent is."""
+    return {"Capabilities": list(parent.spec.capabilities), "RoleARN": parent.spec.role}
 
 
 def modes(params: Params) -> Params:
