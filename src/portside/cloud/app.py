@@ -429,6 +429,11 @@ class Cloud:
         )
         await self._parts.enter_async_context(tracking.loop)
         tracking.resume()
+        from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
+
+        scheduled = ScheduledActions(calls=self.dispatcher, **self._shared)
+        await self._parts.enter_async_context(scheduled.loop)
+        scheduled.resume()
         api = AutoScalingApi(
             database=self.database,
             clock=self.clock,
@@ -437,6 +442,7 @@ class Cloud:
             log=self.log,
             ancillary=self.ancillary,
             tracking=tracking,
+            scheduled=scheduled,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)

@@ -227,3 +227,23 @@ async def test_a_wait_condition_over_http_and_a_stack_policy(tmp_path: Path, mon
                 client.set_stack_policy(StackName="web", StackPolicyBody="{}")
 
         await asyncio.to_thread(story)
+
+
+async def test_a_single_instance_signals(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = {"Fn::Base64": {"Fn::Sub": "cfn-signal -e 0 --stack ${AWS::StackName} --resource One"}}
+    one = {
+        "Type": "AWS::EC2::Instance",
+        "CreationPolicy": {"ResourceSignal": {"Timeout": "PT5M"}},
+        "Properties": {"ImageId": "ami-12c6146b", "InstanceType": "t3.small", "UserData": script},
+    }
+    async with cloud(tmp_path) as (client, _):
+
+        def story() -> list[str]:
+            client.create_stack(StackName="web", TemplateBody=json.dumps({"Resources": {"One": one}}))
+            client.get_waiter("stack_create_complete").wait(StackName="web", WaiterConfig=FAST)
+            events = client.describe_stack_events(StackName="web")["StackEvents"]
+            return [each.get("ResourceStatusReason", "") for each in events]
+
+        reasons = await asyncio.to_thread(story)
+        assert len([each for each in reasons if each.startswith("Received SUCCESS signal")]) == 1

@@ -106,8 +106,8 @@ async def test_capabilities(world: World) -> None:
             "Template format error: Unrecognized resource types: [AWS::Nothing::Known]",
         ),
         (
-            {"Resources": {"A": {"Type": "AWS::Redshift::Cluster"}}},
-            "Template format error: Unrecognized resource types: [AWS::Redshift::Cluster]. "
+            {"Resources": {"A": {"Type": "AWS::Glue::Job"}}},
+            "Template format error: Unrecognized resource types: [AWS::Glue::Job]. "
             "AWS has them, portside's local cloud does not offer them.",
         ),
         (

@@ -33,10 +33,23 @@ class Instances:
             if each.get("LifecycleState") == "InService"
         ]
 
+    async def running(self, stack: Stack, instance: str) -> list[str]:
+        """The instance itself, once it runs."""
+        answer = await self._calls("ec2", "DescribeInstances", {"InstanceIds": [instance]}, caller_of(stack))
+        return [
+            str(each["InstanceId"])
+            for found in answer.get("Reservations") or []
+            for each in found.get("Instances") or []
+            if (each.get("State") or {}).get("Name") == "running"
+        ]
+
     async def report(self, stack: Stack, logical_id: str, group: str, known: set[str]) -> None:
         """Send what the group's instances would have sent by now to the resource; not again for those `known`."""
+        await self.report_of(stack, logical_id, await self.in_service(stack, group), known)
+
+    async def report_of(self, stack: Stack, logical_id: str, instances: list[str], known: set[str]) -> None:
         caller = caller_of(stack)
-        for instance in await self.in_service(stack, group):
+        for instance in instances:
             if instance in known:
                 continue
             script = await self._script(instance, caller)

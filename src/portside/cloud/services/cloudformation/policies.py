@@ -14,8 +14,9 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.template import Template
 
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
+INSTANCE = "AWS::EC2::Instance"
 WAIT_CONDITION = "AWS::CloudFormation::WaitCondition"
-SIGNALLED = frozenset({GROUP, WAIT_CONDITION, "AWS::EC2::Instance", "AWS::AppStream::Fleet"})
+SIGNALLED = frozenset({GROUP, INSTANCE, WAIT_CONDITION, "AWS::AppStream::Fleet"})
 SNAPSHOTS = frozenset(
     {
         "AWS::DocDB::DBCluster", "AWS::EC2::Volume", "AWS::ElastiCache::CacheCluster",

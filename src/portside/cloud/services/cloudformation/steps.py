@@ -133,6 +133,7 @@ class Steps:
             return self._again(resource, step, repr(error))
 
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
+        handler.refuse(work.properties)
         if step.kind is not Kind.UPDATE:
             found = await handler.find(work)
             if found is not None:

@@ -16,6 +16,7 @@ from portside.cloud.services.cloudformation.instances import Instances
 from portside.cloud.services.cloudformation.outcome import Outcome
 from portside.cloud.services.cloudformation.policies import (
     GROUP,
+    INSTANCE,
     LONGEST_WAIT,
     WAIT_CONDITION,
     SignalsWanted,
@@ -57,8 +58,12 @@ class Waits:
         received = signals.received(self._db, step.token)
         if group:
             await self.instances.report(stack, resource.logical_id, step.target.physical_id, set(received))
-            received = signals.received(self._db, step.token)
-        deadline = step.started + (self._pace.wait(wanted.seconds) if group else wanted.seconds)
+        elif resource.type == INSTANCE:
+            there = await self.instances.running(stack, step.target.physical_id)
+            await self.instances.report_of(stack, resource.logical_id, there, set(received))
+        received = signals.received(self._db, step.token)
+        paced = resource.type in (GROUP, INSTANCE)
+        deadline = step.started + (self._pace.wait(wanted.seconds) if paced else wanted.seconds)
         over = self._clock.now() >= deadline
         found = signals.judge(wanted, {key: each.status for key, each in received.items()}, over, group=group)
         notes = (found.note,) if found.note else ()

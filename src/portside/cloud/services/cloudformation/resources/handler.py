@@ -7,7 +7,7 @@ called, and what is written down in between, is decided in `steps.py` of the ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -96,6 +96,8 @@ class Handler:
     attributes: ClassVar[frozenset[str]] = frozenset()
     # Whether the tags of the stack are handed on.
     tagged: ClassVar[bool] = False
+    # Properties of AWS's that this cloud does not offer, with the reason why if there is more to say.
+    unoffered: ClassVar[Mapping[str, str]] = {}
     # How long the resource may take to become stable, and how long to go away.
     stable_within: ClassVar[float] = 3600.0
     gone_within: ClassVar[float] = 3600.0
@@ -106,6 +108,17 @@ class Handler:
         if isinstance(given, str) and given:
             return given
         return self.name_style.make(ids, stack_name, logical_id) if self.name_style else ""
+
+    def refuse(self, properties: Params) -> None:
+        """Raises Failure for a property that would have no effect here. Asked before anything is called."""
+        # What is switched off asks for nothing.
+        refused = [name for name in properties if name in self.unoffered and properties[name] is not False]
+        if refused:
+            raise self.not_offered(refused, self.unoffered[refused[0]])
+
+    def not_offered(self, names: Iterable[str], why: str = "") -> Failure:
+        message = f"portside's local cloud does not offer {', '.join(sorted(names))} of {self.type}"
+        return Failure(f"{message}: {why}" if why else f"{message}.", "InvalidRequest")
 
     def replaces(self, old: Params, new: Params) -> bool:
         """For properties that the schema calls conditionally create-only."""

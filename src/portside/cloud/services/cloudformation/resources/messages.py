@@ -74,7 +74,16 @@ class Topic(Handler):
         "ContentBasedDeduplication": "ContentBasedDeduplication",
         "SignatureVersion": "SignatureVersion",
         "TracingConfig": "TracingConfig",
+        "FifoThroughputScope": "FifoThroughputScope",
     }
+    unoffered: ClassVar = dict.fromkeys(
+        ("ArchivePolicy", "DataProtectionPolicy", "DeliveryStatusLogging", "MaximumMessageSize"), ""
+    )
+
+    def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
+        chosen = super().choose_name(ids, stack_name, logical_id, properties)
+        fifo = properties.get("FifoTopic") and not properties.get("TopicName")
+        return f"{chosen}.fifo" if fifo else chosen
 
     def _arn(self, work: Work, name: str) -> str:
         return f"arn:aws:sns:{work.caller.region}:{work.caller.account}:{name}"
