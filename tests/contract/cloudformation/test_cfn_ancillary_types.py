@@ -130,7 +130,6 @@ async def test_a_group_of_instances_with_its_alarms(cloud: Cloud) -> None:
         },
         "Instances": {
             "Type": "AWS::AutoScaling::AutoScalingGroup",
-            "CreationPolicy": {"ResourceSignal": {"Count": 1, "Timeout": "PT5M"}},
             "Properties": {
                 "MinSize": "1",
                 "MaxSize": "5",

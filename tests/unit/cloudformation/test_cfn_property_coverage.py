@@ -58,6 +58,10 @@ NEEDED: dict[str, Params] = {
 }
 # Properties that say how CloudFormation itself is to act later, so that nothing is asked when a resource is made.
 LATER: dict[tuple[str, str], str] = {
+    **{
+        ("AWS::CloudFormation::WaitCondition", name): "waits.py waits by it"
+        for name in ("Count", "Handle", "Timeout")
+    },
     ("AWS::CDK::Metadata", "Analytics"): "AWS counts them; nobody counts here",
     ("AWS::CDK::Metadata", "Modules"): "AWS counts them; nobody counts here",
     ("AWS::CodeBuild::ReportGroup", "DeleteReports"): "told when the group is deleted",

@@ -92,6 +92,10 @@ class MotoApp:
             from portside.cloud.moto_server import bucket_policies
 
             bucket_policies.install()
+        if request.service == "ec2":
+            from portside.cloud.moto_server import launch_versions
+
+            launch_versions.install()
         mock_random.seed(seed)
         headers = HTTPHeaders()
         for key, value in request.headers.items():

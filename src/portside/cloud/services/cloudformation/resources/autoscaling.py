@@ -1,7 +1,6 @@
 """AWS::AutoScaling: groups, launch configurations, scaling policies, lifecycle hooks and scheduled actions.
 
-CreationPolicy and UpdatePolicy of a group are accepted and not waited for: nothing runs on this cloud's
-instances that would signal (docs/decisions/0010-stacks.md).
+What the policies of a group ask for is waited for in `waits.py` and carried out by `rolling_steps.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import policies
 from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN, NameStyle
@@ -85,7 +85,12 @@ class AutoScalingGroup(Handler):
 
     async def update(self, work: Work) -> Params:
         name = work.physical_id
-        await work.call(SERVICE, "UpdateAutoScalingGroup", self._params(work, "UpdateAutoScalingGroup", name))
+        params = self._params(work, "UpdateAutoScalingGroup", name)
+        if policies.keeps_sizes(work.update_policy):
+            for size in ("MinSize", "MaxSize", "DesiredCapacity"):
+                if work.properties.get(size) == work.old.get(size):
+                    params.pop(size, None)
+        await work.call(SERVICE, "UpdateAutoScalingGroup", params)
         wanted, before = work.properties.get("TargetGroupARNs") or [], work.old.get("TargetGroupARNs") or []
         for operation, arns in (
             ("AttachLoadBalancerTargetGroups", [each for each in wanted if each not in before]),

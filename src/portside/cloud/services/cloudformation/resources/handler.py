@@ -28,6 +28,10 @@ class Failure(Exception):
         self.code = code
 
 
+class PlainFailure(Failure):
+    """The message is the event's reason as it stands."""
+
+
 class Foreign(Exception):
     """A resource of that name is there already, and not ours. A stack never adopts it."""
 
@@ -56,6 +60,9 @@ class Work:
     token: str = ""
     state: Params = field(default_factory=dict)
     old: Params = field(default_factory=dict)
+    update_policy: Params = field(default_factory=dict)
+    # An update that puts the resource back to what it was.
+    rolls_back: bool = False
 
     async def call(self, service: str, operation: str, params: Params) -> Params:
         return await self.calls(service, operation, params, self.caller)

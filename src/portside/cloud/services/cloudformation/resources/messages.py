@@ -143,23 +143,6 @@ class Topic(Handler):
         await work.call("sns", "DeleteTopic", {"TopicArn": work.physical_id})
 
 
-class WaitConditionHandle(Handler):
-    """Only a name: no WaitCondition is offered that would wait for it."""
-
-    type = "AWS::CloudFormation::WaitConditionHandle"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-
-    async def create(self, work: Work) -> tuple[str, Params]:
-        endpoint = work.caller.endpoint or "https://cloudformation-waitcondition.local"
-        return f"{endpoint}/{work.stack_id}/{work.logical_id}", {}
-
-    async def update(self, work: Work) -> Params:
-        return {}
-
-    async def delete(self, work: Work) -> None:
-        return None
-
-
 class CdkMetadata(Handler):
     """What the CDK puts into its templates to be counted by AWS. Nothing is counted here."""
 

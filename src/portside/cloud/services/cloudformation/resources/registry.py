@@ -34,6 +34,7 @@ from portside.cloud.services.cloudformation.resources import (
     logs,
     messages,
     namespaces,
+    nested,
     network,
     principals,
     queues,
@@ -42,6 +43,7 @@ from portside.cloud.services.cloudformation.resources import (
     secrets,
     stores,
     things,
+    waiting,
 )
 from portside.cloud.services.cloudformation.resources.handler import Handler
 from portside.cloud.services.cloudformation.template import Template
@@ -93,7 +95,9 @@ _TYPES: tuple[type[Handler], ...] = (
     codebuild.ReportGroup,
     messages.Parameter,
     messages.Topic,
-    messages.WaitConditionHandle,
+    waiting.WaitConditionHandle,
+    waiting.WaitCondition,
+    nested.NestedStack,
     messages.CdkMetadata,
     autoscaling.LifecycleHook,
     autoscaling.ScheduledAction,
