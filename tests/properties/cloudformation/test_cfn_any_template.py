@@ -277,6 +277,8 @@ async def ask(text: str) -> list[str]:
     return ends
 
 
+# Hypothesis wants to show the whole strategy whenever it gives up an example.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.one_of(DOCUMENTS, LIKELY, LIKELY))
 def test_any_document_has_an_answer_that_aws_has_words_for(document: dict[str, Any]) -> None:
