@@ -71,6 +71,18 @@ class Cloud:
         ]
 
 
+def of(kind: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": f"AWS::{kind}", "Properties": properties}
+
+
+def showing(resources: dict[str, Any], *attributes: str) -> dict[str, Any]:
+    """A template with an output for each resource's Ref, and `A.Arn` as `AArn`."""
+    outputs: dict[str, Any] = {name: {"Value": {"Ref": name}} for name in resources}
+    for each in attributes:
+        outputs[each.replace(".", "")] = {"Value": {"Fn::GetAtt": each.split(".", 1)}}
+    return {"Resources": resources, "Outputs": outputs}
+
+
 @asynccontextmanager
 async def ancillary_cloud(directory: Path) -> AsyncIterator[Cloud]:
     """The endpoint's socket lies in the working directory, which has to be `directory`: its name may be too long."""

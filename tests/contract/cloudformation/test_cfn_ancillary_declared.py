@@ -3,32 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from cfn_ancillary import Cloud, ancillary_cloud
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    monkeypatch.chdir(tmp_path)
-    async with ancillary_cloud(tmp_path) as made:
-        yield made
-
-
-def of(kind: str, **properties: Any) -> dict[str, Any]:
-    return {"Type": f"AWS::{kind}", "Properties": properties}
-
-
-def showing(resources: dict[str, Any], *attributes: str) -> dict[str, Any]:
-    """A template with an output for each resource's Ref, and `A.Arn` as `AArn`."""
-    outputs: dict[str, Any] = {name: {"Value": {"Ref": name}} for name in resources}
-    for each in attributes:
-        outputs[each.replace(".", "")] = {"Value": {"Fn::GetAtt": each.split(".", 1)}}
-    return {"Resources": resources, "Outputs": outputs}
+from cfn_ancillary import Cloud, of, showing
 
 
 def allow(action: str) -> dict[str, Any]:

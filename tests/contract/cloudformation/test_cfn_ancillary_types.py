@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from cfn_ancillary import Cloud, ancillary_cloud
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    monkeypatch.chdir(tmp_path)
-    async with ancillary_cloud(tmp_path) as made:
-        yield made
+from cfn_ancillary import Cloud
 
 
 def trust(service: str) -> dict[str, Any]:

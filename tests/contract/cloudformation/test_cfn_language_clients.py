@@ -7,16 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from cfn_clients import cloud
 from cfn_world import FakeServices, parameter
-from portside.cloud.kernel.clock import SystemClock
-from portside.cloud.kernel.database import Database
-from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation.api import CloudFormationApi
-from portside.testing.server import quiet_log, serve
 
 LOOP = """
 Transform: AWS::LanguageExtensions
@@ -84,22 +79,5 @@ async def test_errors_through_boto3(tmp_path: Path) -> None:
 
 
 async def told(path: Path, story: Any) -> None:
-    clock = SystemClock()
-    fake = FakeServices(clock)  # type: ignore[arg-type]
-    database = Database(path / "state.db")
-    api = CloudFormationApi(database=database, ids=Ids(), clock=clock, calls=fake, log=quiet_log())
-    try:
-        async with api, serve([api.service()]) as endpoint:
-            client = boto3.client(
-                "cloudformation",
-                endpoint_url=endpoint,
-                region_name="us-east-1",
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-            )
-            try:
-                await asyncio.to_thread(story, client, fake)
-            finally:
-                client.close()
-    finally:
-        database.close()
+    async with cloud(path) as (client, _, fake):
+        await asyncio.to_thread(story, client, fake)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from cfn_ancillary import Cloud, ancillary_cloud
+from cfn_ancillary import Cloud, of, showing
 from portside.cloud.services.cloudformation.resources import registry
 
 LIST = """
@@ -19,24 +15,6 @@ warnings.simplefilter("ignore")
 from moto.cloudformation import parsing
 print(*sorted(kind for kind in parsing.get_model_map() if kind.startswith("AWS::")))
 """
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    monkeypatch.chdir(tmp_path)
-    async with ancillary_cloud(tmp_path) as made:
-        yield made
-
-
-def of(kind: str, **properties: Any) -> dict[str, Any]:
-    return {"Type": f"AWS::{kind}", "Properties": properties}
-
-
-def showing(resources: dict[str, Any], *attributes: str) -> dict[str, Any]:
-    outputs: dict[str, Any] = {name: {"Value": {"Ref": name}} for name in resources}
-    for each in attributes:
-        outputs[each.replace(".", "")] = {"Value": {"Fn::GetAtt": each.split(".", 1)}}
-    return {"Resources": resources, "Outputs": outputs}
 
 
 def test_every_type_that_moto_knows_is_made_here_or_withheld_for_a_reason() -> None:

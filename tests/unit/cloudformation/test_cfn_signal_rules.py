@@ -7,6 +7,7 @@ import gzip
 
 import pytest
 
+from portside.cloud.services import user_data
 from portside.cloud.services.cloudformation import boot_script, handles, policies
 from portside.cloud.services.cloudformation.boot_script import Call
 from portside.cloud.services.cloudformation.policies import SignalsWanted
@@ -97,9 +98,9 @@ def test_what_user_data_would_send(script: str, expected: tuple[Call, ...]) -> N
 def test_user_data_is_decoded() -> None:
     script = "#!/bin/bash\necho ECS_CLUSTER=web >> /etc/ecs/ecs.config\n"
     for packed in (script.encode(), gzip.compress(script.encode()), base64.b64encode(script.encode())):
-        assert boot_script.decoded(base64.b64encode(packed).decode()) == script
-    assert boot_script.cluster(script) == "web"
-    assert boot_script.cluster("# ECS_CLUSTER=web") == ""
+        assert user_data.decoded(base64.b64encode(packed).decode()) == script
+    assert user_data.cluster_assigned(script) == "web"
+    assert user_data.cluster_assigned("# ECS_CLUSTER=web") == ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 
 from portside.cloud.machine.engine import ContainerState, Health, LogLine, Phase, PortBinding
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.ecs import blueprints, lifecycle, offered, userdata
+from portside.cloud.services import user_data
+from portside.cloud.services.ecs import blueprints, joining, lifecycle, offered
 from portside.cloud.services.ecs.images import EnsuredImage, pinned
 from portside.cloud.services.ecs.log_loop import Position, Progress
 from portside.cloud.services.ecs.records import (
@@ -45,7 +46,7 @@ from portside.cloud.services.ecs.records import (
     ],
 )
 def test_the_cluster_that_user_data_names(text: str, cluster: str | None) -> None:
-    assert userdata.cluster_named(text) == cluster
+    assert joining.cluster_named(text) == cluster
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_the_cluster_that_user_data_names(text: str, cluster: str | None) -> Non
     ],
 )
 def test_the_resource_that_cfn_init_carries_out(script, source):
-    assert userdata.initialised_from(f"#!/bin/bash\n{script}\n") == source
+    assert joining.initialised_from(f"#!/bin/bash\n{script}\n") == source
 
 
 @pytest.mark.parametrize(
@@ -76,21 +77,21 @@ def test_the_resource_that_cfn_init_carries_out(script, source):
     ],
 )
 def test_the_cluster_in_a_stacks_metadata(init, cluster):
-    assert userdata.cluster_in_metadata(json.dumps({"AWS::CloudFormation::Init": init})) == cluster
+    assert joining.cluster_in_metadata(json.dumps({"AWS::CloudFormation::Init": init})) == cluster
 
 
 @pytest.mark.parametrize("metadata", ["", "{}", "[]", "no JSON"])
 def test_metadata_without_instructions_name_no_cluster(metadata):
-    assert userdata.cluster_in_metadata(metadata) is None
+    assert joining.cluster_in_metadata(metadata) is None
 
 
 def test_user_data_is_base64_and_may_be_zipped_or_encoded_twice() -> None:
     script = b"#!/bin/bash\necho ECS_CLUSTER=a"
     once = base64.b64encode(script)
-    assert userdata.decode(once.decode()) == script.decode()
-    assert userdata.decode(base64.encodebytes(once).decode()) == script.decode()
-    assert userdata.decode(base64.b64encode(gzip.compress(script)).decode()) == script.decode()
-    assert userdata.decode("") == ""
+    assert user_data.decoded(once.decode()) == script.decode()
+    assert user_data.decoded(base64.encodebytes(once).decode()) == script.decode()
+    assert user_data.decoded(base64.b64encode(gzip.compress(script)).decode()) == script.decode()
+    assert user_data.decoded("") == ""
 
 
 def test_sizes_of_a_task() -> None:

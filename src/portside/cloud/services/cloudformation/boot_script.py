@@ -1,20 +1,18 @@
 """What an instance's user data would tell CloudFormation, if it ran.
 
-Pure. Finds calls of `cfn-signal` and of the API's own command in shell scripts and the cluster that the container
-agent is told to join. Who reports, and when, is `instances.py`.
+Pure. Finds calls of `cfn-signal` and of the API's own command in shell scripts. Who reports, and when, is
+`instances.py`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
 import re
 import shlex
 from dataclasses import dataclass
 
+from portside.cloud.services import user_data
+
 _COMMAND = re.compile(r"(?:cfn-signal(?:\.exe)?|cloudformation\s+signal-resource)\s+([^\n;|&]*)")
-_CLUSTER = re.compile(r"""ECS_CLUSTER\s*=\s*["']?([A-Za-z0-9_-]{1,255})""")
 _LONG = {
     "--stack": "stack", "--stack-name": "stack", "--resource": "resource", "--logical-resource-id": "resource",
     "--region": "region", "--success": "success", "--status": "success", "--exit-code": "exit", "-e": "exit",
@@ -35,37 +33,8 @@ class Call:
     success: bool = True
 
 
-def decoded(encoded: str) -> str:
-    """User data as EC2 gives it: base64, perhaps gzipped inside."""
-    raw = encoded.encode()
-    for _ in range(2):
-        if not re.fullmatch(rb"[A-Za-z0-9+/\s]{8,}={0,2}\s*", raw):
-            break
-        try:
-            raw = base64.b64decode(raw)
-        except (binascii.Error, ValueError):
-            break
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except OSError:
-            return ""
-    return raw.decode("utf-8", "replace")
-
-
-def cluster(script: str) -> str:
-    """The cluster that the script's agent joins, empty if it names none."""
-    found = _CLUSTER.findall(_without_comments(script))
-    return str(found[-1]) if found else ""
-
-
 def calls(script: str) -> tuple[Call, ...]:
-    joined = re.sub(r"\\\r?\n", " ", _without_comments(script))
-    return tuple(_call(found[1]) for found in _COMMAND.finditer(joined))
-
-
-def _without_comments(script: str) -> str:
-    return "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("#") or "#!" in line[:2])
+    return tuple(_call(found[1]) for found in _COMMAND.finditer(user_data.commands(script)))
 
 
 def _call(text: str) -> Call:

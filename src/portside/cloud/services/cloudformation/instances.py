@@ -8,6 +8,7 @@ without such a call in the user data no signal is sent, and the wait for it ends
 from __future__ import annotations
 
 from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services import user_data
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import boot_script
 from portside.cloud.services.cloudformation.records import Stack
@@ -86,11 +87,11 @@ class Instances:
             encoded = str((answer.get("UserData") or {}).get("Value") or "")
             if len(self._scripts) > 1000:
                 self._scripts.clear()
-            self._scripts[instance] = boot_script.decoded(encoded)
+            self._scripts[instance] = user_data.decoded(encoded)
         return self._scripts[instance]
 
     async def _ready(self, instance: str, script: str, caller: Caller) -> bool:
-        cluster = boot_script.cluster(script)
+        cluster = user_data.cluster_assigned(script)
         return not cluster or instance in await self._registered(cluster, caller)
 
     async def _registered(self, cluster: str, caller: Caller) -> set[str]:

@@ -16,8 +16,9 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services import user_data
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.ecs import names, store, userdata
+from portside.cloud.services.ecs import joining, names, store
 from portside.cloud.services.ecs.capacity import UNITS_PER_CPU, registered_memory
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -143,7 +144,7 @@ class CapacityLoop:
             answer = await self._calls(
                 "ec2", "DescribeInstanceAttribute", {"InstanceId": ec2_id, "Attribute": "userData"}, caller
             )
-            self._user_data[ec2_id] = userdata.decode(str((answer.get("UserData") or {}).get("Value") or ""))
+            self._user_data[ec2_id] = user_data.decoded(str((answer.get("UserData") or {}).get("Value") or ""))
         cluster = await self._cluster(ec2_id, caller)
         if cluster is None:
             return None
@@ -173,8 +174,8 @@ class CapacityLoop:
     async def _cluster(self, ec2_id: str, caller: Caller) -> str | None:
         """As the user data says; where it has `cfn-init` do the work, as the stack's metadata says."""
         script = self._user_data[ec2_id]
-        named = userdata.cluster_named(script)
-        source = userdata.initialised_from(script)
+        named = joining.cluster_named(script)
+        source = joining.initialised_from(script)
         if source is None or named not in (None, "default"):
             return named
         if source not in self._metadata:
@@ -186,7 +187,7 @@ class CapacityLoop:
                     return named
                 raise
             self._metadata[source] = str((answer.get("StackResourceDetail") or {}).get("Metadata") or "")
-        return userdata.cluster_in_metadata(self._metadata[source]) or named
+        return joining.cluster_in_metadata(self._metadata[source]) or named
 
     async def _size(self, kind: str, caller: Caller) -> Size:
         known = self._sizes.get((caller.region, kind))
