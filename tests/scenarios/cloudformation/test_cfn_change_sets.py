@@ -260,7 +260,15 @@ BEFORE: dict[str, Any] = {
 async def test_the_execution_touches_what_the_change_set_lists(world: World, edit: dict[str, Any]) -> None:
     after = {key: value for key, value in (BEFORE | edit).items() if value is not None}
     await world.create("web", {"Resources": BEFORE})
-    listed = changes(await make(world, {"Resources": after}))
+    brief = changes(await make(world, {"Resources": after}))
+    listed = changes(
+        await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c", IncludePropertyValues=True)
+    )
+    # Without values only the template is looked at: what reads an attribute of what changes may be listed as well.
+    assert listed.keys() <= brief.keys()
+    assert all(
+        each["Evaluation"] == "Dynamic" for name in brief.keys() - listed for each in brief[name]["Details"]
+    )
     start = len(await world.events("web"))
     await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c")
     assert await world.settle("web") == "UPDATE_COMPLETE"

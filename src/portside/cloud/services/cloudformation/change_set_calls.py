@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import changes, describe, rows, template
+from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
 from portside.cloud.services.cloudformation.base import page
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
 from portside.cloud.services.cloudformation.plan import Plan
@@ -32,6 +32,7 @@ from portside.cloud.services.cloudformation.records import (
     Stack,
     StackStatus,
 )
+from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.stack_calls import StackCalls, keeps_failures, modes, refuse_update
 
 NO_CHANGES = (
@@ -76,6 +77,7 @@ class ChangeSetCalls(StackCalls):
             created=self._clock.now(),
             spec=proposal.spec,
             changes=tuple(_changes(stack, before, proposal)),
+            followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
         )
@@ -88,6 +90,7 @@ class ChangeSetCalls(StackCalls):
                 execution=ExecutionStatus.UNAVAILABLE,
                 reason=refused,
                 changes=(),
+                followers=(),
             )
         with self._db.write() as tx:
             present = rows.stack_by_id(tx, stack.id)
@@ -139,9 +142,11 @@ class ChangeSetCalls(StackCalls):
     @operation("DescribeChangeSet")
     def describe_change_set(self, caller: Caller, params: Params) -> Params:
         found = self._find(caller, params)
-        shown, following = page(list(found.changes), params, PAGE)
+        shown = list(found.changes)
         if not params.get("IncludePropertyValues"):
-            shown = [describe.without_values(each) for each in shown]
+            shown = [changes.without_values(each) for each in [*shown, *found.followers]]
+            shown.sort(key=lambda each: str(each["ResourceChange"]["LogicalResourceId"]))
+        shown, following = page(shown, params, PAGE)
         return describe.change_set(found, shown) | {"NextToken": following}
 
     @operation("ListChangeSets")
@@ -234,4 +239,11 @@ def _changes(stack: Stack, before: Spec | None, proposal: Proposal) -> list[Para
     old = template.parse(before.body) if before is not None else None
     known = {each.key: each.effective for each in before.parameters} if before is not None else {}
     changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
-    return changes.describe(proposal.plan, old, proposal.template, changed, values=True)
+    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts)
+    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in _secrets(each)]
+    return [changes.masked(each, secrets, parameters.MASK) for each in found]
+
+
+def _secrets(spec: Spec) -> list[str]:
+    declared = template.declared_parameters(spec.sent)
+    return [each.effective for each in spec.parameters if parameters.no_echo(declared.get(each.key, {}))]

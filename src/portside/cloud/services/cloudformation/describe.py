@@ -156,20 +156,3 @@ def change_set(found: ChangeSet, changes: list[Params]) -> Params:
         "Changes": changes,
         "OnStackFailure": found.on_stack_failure or None,
     }
-
-
-def without_values(change: Params) -> Params:
-    """A change as DescribeChangeSet shows it unless IncludePropertyValues is set."""
-    inner = {key: value for key, value in change["ResourceChange"].items() if not key.endswith("Context")}
-    inner["Details"] = [
-        detail
-        | {
-            "Target": {
-                key: value
-                for key, value in detail["Target"].items()
-                if key in ("Attribute", "Name", "RequiresRecreation")
-            }
-        }
-        for detail in inner["Details"]
-    ]
-    return change | {"ResourceChange": inner}

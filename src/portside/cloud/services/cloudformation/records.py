@@ -334,7 +334,10 @@ class ExecutionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A plan waiting to be executed, with the values it was made from."""
+    """A plan waiting to be executed, with the values it was made from.
+
+    `followers` are listed only as long as no property values are asked for (`changes.may_follow`).
+    """
 
     id: str
     name: str
@@ -350,6 +353,7 @@ class ChangeSet:
     description: str = ""
     on_stack_failure: str = ""
     hidden: bool = False
+    followers: tuple[Params, ...] = ()
 
 
 MIGRATIONS = (

@@ -290,6 +290,7 @@ def _change_set(row: sqlite3.Row) -> ChangeSet:
             "execution": ExecutionStatus(found["execution"]),
             "spec": _spec(found["spec"]),
             "changes": tuple(found["changes"]),
+            "followers": tuple(found.get("followers", ())),
         }
     )
 
