@@ -6,6 +6,7 @@ intent that UpdateStack and CreateStack write.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
@@ -39,6 +40,7 @@ NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
 )
 PAGE = 100
+_IMPORT = "Fn::ImportValue"
 
 
 class ChangeSetCalls(StackCalls):
@@ -83,6 +85,9 @@ class ChangeSetCalls(StackCalls):
         )
         idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
         refused = proposal.trouble or (NO_CHANGES if idle else "")
+        if new and refused and not proposal.spec.trouble and proposal.plan.changed:
+            # Somebody may yet make the export before the change set is executed.
+            made, refused = replace(made, warning=_incomplete(proposal)), ""
         if refused:
             made = replace(
                 made,
@@ -147,7 +152,10 @@ class ChangeSetCalls(StackCalls):
             shown = [changes.without_values(each) for each in [*shown, *found.followers]]
             shown.sort(key=lambda each: str(each["ResourceChange"]["LogicalResourceId"]))
         shown, following = page(shown, params, PAGE)
-        return describe.change_set(found, shown) | {"NextToken": following}
+        answer = describe.change_set(found, shown) | {"NextToken": following}
+        if found.warning and params.get("IncludePropertyValues"):
+            answer["StatusReason"] = found.warning
+        return answer
 
     @operation("ListChangeSets")
     def list_change_sets(self, caller: Caller, params: Params) -> Params:
@@ -233,6 +241,19 @@ def refuse_execution(found: ChangeSet) -> None:
             "InvalidChangeSetStatus",
             f"ChangeSet [{found.id}] cannot be executed in its current status of [{found.status}]",
         )
+
+
+def _incomplete(proposal: Proposal) -> str:
+    names = [
+        each.logical_id
+        for each in proposal.plan.planned.values()
+        if functions.IMPORT_VALUE
+        in json.dumps(proposal.template.resources[each.logical_id].properties, default=str)
+    ]
+    return (
+        "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
+        f"failed for resource [{', '.join(names[:1])}] because: {proposal.trouble}"
+    )
 
 
 def _changes(stack: Stack, before: Spec | None, proposal: Proposal) -> list[Params]:

@@ -336,7 +336,8 @@ class ExecutionStatus(StrEnum):
 class ChangeSet:
     """A plan waiting to be executed, with the values it was made from.
 
-    `followers` are listed only as long as no property values are asked for (`changes.may_follow`).
+    `followers` are listed only as long as no property values are asked for (`changes.may_follow`), and
+    `warning` is only told where they are.
     """
 
     id: str
@@ -354,6 +355,7 @@ class ChangeSet:
     on_stack_failure: str = ""
     hidden: bool = False
     followers: tuple[Params, ...] = ()
+    warning: str = ""
 
 
 MIGRATIONS = (
