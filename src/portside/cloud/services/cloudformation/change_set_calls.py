@@ -247,8 +247,7 @@ def _incomplete(proposal: Proposal) -> str:
     names = [
         each.logical_id
         for each in proposal.plan.planned.values()
-        if functions.IMPORT_VALUE
-        in json.dumps(proposal.template.resources[each.logical_id].properties, default=str)
+        if _IMPORT in json.dumps(proposal.template.resources[each.logical_id].properties)
     ]
     return (
         "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
