@@ -82,6 +82,11 @@ class Beginnings:
         resource: Resource | None
         if present is None:
             resource = self._new(stack, name, declared.type, target, shown)
+            if not trouble:
+                await self._steps.open(stack, resource)
+                return
+            with self._db.write() as tx:
+                self._journal.resource(tx, stack, resource, shown=shown)
         else:
             resource = self._changed(stack, present, target, shown, trouble)
         if resource is None:
@@ -118,7 +123,7 @@ class Beginnings:
     def _new(self, stack: Stack, name: str, kind: str, target: Applied, shown: dict[str, Any]) -> Resource:
         chosen = registry.handler(kind).choose_name(self._ids, stack.name, name, target.properties)
         target = replace(target, name=chosen)
-        resource = Resource(
+        return Resource(
             stack_id=stack.id,
             logical_id=name,
             type=kind,
@@ -129,9 +134,6 @@ class Beginnings:
             step=self._steps.new_step(Kind.CREATE, target, shown),
             touched=stack.status is StackStatus.UPDATE_IN_PROGRESS,
         )
-        with self._db.write() as tx:
-            self._journal.resource(tx, stack, resource, shown=shown)
-        return resource
 
     def _changed(
         self, stack: Stack, present: Resource, target: Applied, shown: dict[str, Any], trouble: str

@@ -81,10 +81,27 @@ class Steps:
 
     # Creating and updating
 
-    async def advance(self, stack: Stack, resource: Resource) -> None:
-        """As far as the resource's step goes without waiting; every stage is committed."""
+    async def open(self, stack: Stack, resource: Resource) -> None:
+        """Write a new resource down and take it as far as it goes. What is asked before it is made is asked first,
+        so that one commit tells of it and of the call to come; if that fails, `advance` meets it again."""
+        step = resource.step
+        assert step is not None
+        handler = registry.handler(resource.type)
+        fresh = True
+        try:
+            noted = await self._check(handler, await self._jobs.work(stack, resource, step), step)
+            target = replace(step.target, state=step.target.state | noted)
+            resource = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
+        except Exception:
+            fresh = False
+        with self._db.write() as tx:
+            self._journal.resource(tx, stack, resource, shown=step.shown)
+        await self.advance(stack, resource, fresh=fresh)
+
+    async def advance(self, stack: Stack, resource: Resource, *, fresh: bool = False) -> None:
+        """As far as the resource's step goes without waiting; every stage is committed. `fresh` says that what was
+        asked before the call has just been asked."""
         assert resource.step is not None
-        fresh = False
         try:
             while resource.step is not None and resource.step.due <= self._clock.now():
                 before = resource.step.phase
@@ -154,7 +171,7 @@ class Steps:
 
     async def _call(
         self, stack: Stack, resource: Resource, step: Step, handler: Handler, work: Work, fresh: bool
-    ) -> Resource:
+    ) -> Resource | None:
         if step.kind is Kind.UPDATE:
             noted = await handler.update(work)
             target = replace(step.target, state=step.target.state | noted)
@@ -170,11 +187,40 @@ class Steps:
             step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
             reason="Resource creation Initiated",
         )
+        complete = await self._complete_at_once(stack, moved, handler, replace(work, physical_id=found))
         with self._db.write() as tx:
             if step.kind is Kind.REPLACE:
                 self._leave_between(tx, resource)
             self._journal.resource(tx, stack, moved, shown=step.shown)
-        return moved
+            if complete is not None:
+                self._journal.resource(tx, stack, complete, shown=step.shown)
+        return None if complete is not None else moved
+
+    async def _complete_at_once(
+        self, stack: Stack, resource: Resource, handler: Handler, work: Work
+    ) -> Resource | None:
+        """A new resource that has nothing to wait for, so that one commit tells of both its last events; None if
+        there is something, or if it fails, which the next stage meets again."""
+        step = resource.step
+        assert step is not None
+        if step.target.creation_policy or not handler.complete_at_once(work):
+            return None
+        try:
+            if not stack.express and not await handler.settled(work):
+                return None
+            return self._completed(resource, step, await handler.read(work))
+        except (AwsError, Failure):
+            return None
+
+    def _completed(self, resource: Resource, step: Step, attributes: Params) -> Resource:
+        created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
+        return replace(
+            resource,
+            status=ResourceStatus.CREATE_COMPLETE if created else ResourceStatus.UPDATE_COMPLETE,
+            reason="",
+            applied=replace(step.target, attributes=attributes),
+            step=None,
+        )
 
     def _leave_between(self, tx: Transaction, resource: Resource) -> None:
         """Replaced once more before an update came to an end: the one in between is nobody's."""
@@ -203,16 +249,8 @@ class Steps:
         if outcome.failed:
             raise Rejected(outcome.failed)
         attributes = await handler.read(work) | outcome.attributes
-        created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
-        moved = replace(
-            resource,
-            status=ResourceStatus.CREATE_COMPLETE if created else ResourceStatus.UPDATE_COMPLETE,
-            reason="",
-            applied=replace(step.target, attributes=attributes),
-            step=None,
-        )
         with self._db.write() as tx:
-            self._journal.resource(tx, stack, moved, shown=step.shown)
+            self._journal.resource(tx, stack, self._completed(resource, step, attributes), shown=step.shown)
         return None
 
     def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:

@@ -140,6 +140,10 @@ class Handler:
     async def configure(self, work: Work) -> None:
         """The further calls that complete a new resource. May run twice."""
 
+    def complete_at_once(self, work: Work) -> bool:
+        """Whether no call has to follow the one that makes the resource."""
+        return type(self).configure is Handler.configure
+
     async def settled(self, work: Work) -> bool:
         """Whether the resource is stable; raises Failure if it never will be."""
         return True

@@ -49,6 +49,9 @@ class LogGroup(Handler):
         await work.call("logs", "CreateLogGroup", params)
         return work.name, {}
 
+    def complete_at_once(self, work: Work) -> bool:
+        return not work.properties.get("RetentionInDays")
+
     async def configure(self, work: Work) -> None:
         await self._retention(work)
 

@@ -31,6 +31,9 @@ class WaitCondition(Handler):
     type = "AWS::CloudFormation::WaitCondition"
     attributes: ClassVar[frozenset[str]] = frozenset({"Data"})
 
+    def complete_at_once(self, work: Work) -> bool:
+        return False
+
     async def create(self, work: Work) -> tuple[str, Params]:
         parts = handles.parts(str(work.properties.get("Handle", "")))
         return f"{work.stack_id}/{parts[1] if parts else work.logical_id}", {}
