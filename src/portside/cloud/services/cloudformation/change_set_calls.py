@@ -14,6 +14,8 @@ from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
 from portside.cloud.services.cloudformation.base import page
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
+from portside.cloud.services.cloudformation.import_calls import ImportCalls
+from portside.cloud.services.cloudformation.imports import Wanted
 from portside.cloud.services.cloudformation.plan import Plan
 from portside.cloud.services.cloudformation.proposal import (
     Proposal,
@@ -34,7 +36,7 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.stack_calls import StackCalls, keeps_failures, modes, refuse_update
+from portside.cloud.services.cloudformation.stack_calls import keeps_failures, modes, refuse_update
 
 NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
@@ -43,24 +45,27 @@ PAGE = 100
 _IMPORT = "Fn::ImportValue"
 
 
-class ChangeSetCalls(StackCalls):
+class ChangeSetCalls(ImportCalls):
     @operation("CreateChangeSet")
     async def create_change_set(self, caller: Caller, params: Params) -> Params:
         name: str = params["ChangeSetName"]
         kind = params.get("ChangeSetType") or "UPDATE"
-        if kind == "IMPORT" or params.get("ResourcesToImport"):
-            raise invalid("portside's local cloud does not offer change sets of type IMPORT.")
+        importing = kind == "IMPORT"
+        if params.get("ResourcesToImport") and not importing:
+            raise invalid("ResourcesToImport can only be specified for a change set of type IMPORT.")
         for unoffered in ("ImportExistingResources", "DeploymentMode"):
             if params.get(unoffered):
                 raise invalid(f"portside's local cloud does not offer {unoffered}.")
         if params.get("IncludeNestedStacks"):
-            raise invalid("portside's local cloud does not offer nested stacks.")
+            raise invalid(
+                "portside's local cloud does not offer IncludeNestedStacks; make a change set of each stack."
+            )
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
         if any(each.name == name for each in rows.change_sets(self._db, stack.id)):
             raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
         if not new:
-            refuse_update(stack, without_rollback=True)
+            refuse_update(stack, without_rollback=not importing)
         before = None if new else stack.spec
         body = await read_body(params, self._calls, caller, None if before is None else before.sent)
         spec, parsed = await make_spec(params, body, before, self._calls, caller, direct=False)
@@ -68,17 +73,21 @@ class ChangeSetCalls(StackCalls):
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
+        wanted: list[Wanted] = []
+        if importing:
+            wanted = self._imports(params, before, proposal)
         made = ChangeSet(
             id=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{self._ids.uuid()}",
             name=name,
             stack_id=stack.id,
             stack_name=stack.name,
-            kind="CREATE" if new else "UPDATE",
+            kind="IMPORT" if importing else "CREATE" if new else "UPDATE",
+            imports=tuple((each.logical_id, each.type, each.physical_id, each.name) for each in wanted),
             status=ChangeSetStatus.CREATE_COMPLETE,
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
             spec=proposal.spec,
-            changes=tuple(_changes(stack, before, proposal)),
+            changes=tuple(_changes(before, proposal, [each.logical_id for each in wanted])),
             followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
@@ -88,6 +97,8 @@ class ChangeSetCalls(StackCalls):
         if new and refused and not proposal.spec.trouble and proposal.plan.changed:
             # Somebody may yet make the export before the change set is executed.
             made, refused = replace(made, warning=_incomplete(proposal)), ""
+        if wanted and not refused:
+            refused = await self._unimportable(stack, wanted, proposal)
         if refused:
             made = replace(
                 made,
@@ -109,6 +120,11 @@ class ChangeSetCalls(StackCalls):
 
     def _stack_for(self, caller: Caller, name: str, change_set: str, kind: str) -> Stack:
         found = self._any(caller, name)
+        if kind == "IMPORT":
+            if found is None and not name.startswith("arn:"):
+                return self.blank_stack(caller, name)
+            if found is not None and found.status is StackStatus.REVIEW_IN_PROGRESS:
+                return found
         if kind == "CREATE":
             if found is None:
                 if name.startswith("arn:"):
@@ -201,7 +217,12 @@ class ChangeSetCalls(StackCalls):
             refuse_execution(again)
             # Describable by ARN from now on, but no longer one of the stack's.
             executed = replace(again, execution=ExecutionStatus.EXECUTE_COMPLETE, hidden=True)
-            if found.kind == "CREATE":
+            if found.kind == "IMPORT":
+                if now.status is not StackStatus.REVIEW_IN_PROGRESS:
+                    refuse_update(now)
+                self._refuse_owned(tx, now, found)
+                self._begin_import(tx, now, found, caller, token)
+            elif found.kind == "CREATE":
                 if now.status is not StackStatus.REVIEW_IN_PROGRESS:
                     refuse_update(now)
                 on_failure = found.on_stack_failure or ("DO_NOTHING" if no_rollback else "ROLLBACK")
@@ -255,11 +276,11 @@ def _incomplete(proposal: Proposal) -> str:
     )
 
 
-def _changes(stack: Stack, before: Spec | None, proposal: Proposal) -> list[Params]:
+def _changes(before: Spec | None, proposal: Proposal, imported: list[str]) -> list[Params]:
     old = template.parse(before.body) if before is not None else None
     known = {each.key: each.effective for each in before.parameters} if before is not None else {}
     changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
-    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts)
+    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts, imported)
     secrets = [secret for each in (before, proposal.spec) if each is not None for secret in _secrets(each)]
     return [changes.masked(each, secrets, parameters.MASK) for each in found]
 

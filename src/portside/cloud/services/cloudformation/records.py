@@ -34,6 +34,10 @@ class StackStatus(StrEnum):
     DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
     DELETE_COMPLETE = "DELETE_COMPLETE"
     DELETE_FAILED = "DELETE_FAILED"
+    IMPORT_IN_PROGRESS = "IMPORT_IN_PROGRESS"
+    IMPORT_COMPLETE = "IMPORT_COMPLETE"
+    IMPORT_ROLLBACK_IN_PROGRESS = "IMPORT_ROLLBACK_IN_PROGRESS"
+    IMPORT_ROLLBACK_COMPLETE = "IMPORT_ROLLBACK_COMPLETE"
 
     @property
     def busy(self) -> bool:
@@ -76,7 +80,21 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
     },
 }
 
-UPDATABLE = frozenset({S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE})
+UPDATABLE = frozenset(
+    {
+        S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE, S.IMPORT_COMPLETE,
+        S.IMPORT_ROLLBACK_COMPLETE,
+    }
+)  # fmt: skip
+TRANSITIONS |= {
+    (S.REVIEW_IN_PROGRESS, S.IMPORT_IN_PROGRESS): "api",
+    (S.IMPORT_IN_PROGRESS, S.IMPORT_COMPLETE): "loop",
+    (S.IMPORT_IN_PROGRESS, S.IMPORT_ROLLBACK_IN_PROGRESS): "loop",
+    (S.IMPORT_ROLLBACK_IN_PROGRESS, S.IMPORT_ROLLBACK_COMPLETE): "loop",
+    (S.IMPORT_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    (S.IMPORT_ROLLBACK_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    **{(status, S.IMPORT_IN_PROGRESS): "api" for status in UPDATABLE},
+}
 # An operation without rollback stopped here. An update may go on from it if it does not roll back either.
 STOPPED = frozenset({S.CREATE_FAILED, S.UPDATE_FAILED})
 
@@ -96,6 +114,10 @@ class ResourceStatus(StrEnum):
     DELETE_COMPLETE = "DELETE_COMPLETE"
     DELETE_FAILED = "DELETE_FAILED"
     DELETE_SKIPPED = "DELETE_SKIPPED"
+    IMPORT_IN_PROGRESS = "IMPORT_IN_PROGRESS"
+    IMPORT_COMPLETE = "IMPORT_COMPLETE"
+    IMPORT_FAILED = "IMPORT_FAILED"
+    IMPORT_ROLLBACK_COMPLETE = "IMPORT_ROLLBACK_COMPLETE"
 
     @property
     def busy(self) -> bool:
@@ -337,7 +359,8 @@ class ChangeSet:
     """A plan waiting to be executed, with the values it was made from.
 
     `followers` are listed only as long as no property values are asked for (`changes.may_follow`), and
-    `warning` is only told where they are.
+    `warning` is only told where they are. `imports` are the resources to be imported: logical id, type, physical
+    id and name of each.
     """
 
     id: str
@@ -356,6 +379,7 @@ class ChangeSet:
     hidden: bool = False
     followers: tuple[Params, ...] = ()
     warning: str = ""
+    imports: tuple[tuple[str, str, str, str], ...] = ()
 
 
 MIGRATIONS = (
