@@ -222,3 +222,84 @@ async def test_nothing_else_may_change(world: World) -> None:
         "You have modified resources [T, U] in your template that are not being imported. Update, create or delete "
         "operations cannot be executed during import operations."
     )
+
+
+def both(policy: str = "Retain", broken: bool = False) -> dict[str, Any]:
+    kept = parameter("one", Properties={"Name": "p"}) | {"DeletionPolicy": policy}
+    other = parameter("x", Properties={"Name": "q"} | ({"Nonsense": 1} if broken else {}))
+    return {"Resources": {"P": kept, "Q": other | {"DependsOn": "P"}}}
+
+
+async def adopting(world: World, template: Any, kind: str = "CREATE") -> dict[str, Any]:
+    await world.call(
+        "CreateChangeSet",
+        StackName="web",
+        ChangeSetName="c",
+        ChangeSetType=kind,
+        TemplateBody=json.dumps(template),
+        ImportExistingResources=True,
+    )
+    return await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c")
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+async def test_existing_resources_are_imported_beside_new_ones(world: World, kind: str) -> None:
+    there(world)
+    if kind == "UPDATE":
+        await world.create("web", {"Resources": {"T": topic(TopicName="t")}})
+    template = both()
+    if kind == "UPDATE":
+        template["Resources"]["T"] = topic(TopicName="t")
+    found = await adopting(world, template, kind)
+    assert [(each["ResourceChange"]["LogicalResourceId"], each["ResourceChange"]["Action"])
+            for each in found["Changes"]] == [("P", "Import"), ("Q", "Add")]  # fmt: skip
+    assert found["ImportExistingResources"] is True
+    assert await execute(world) == f"{kind}_COMPLETE"
+    assert [event[1] for event in await world.events("web") if event[0] == "P"] == [
+        "IMPORT_IN_PROGRESS",
+        "IMPORT_COMPLETE",
+    ]
+    template["Resources"]["P"]["Properties"]["Value"] = "two"
+    assert await world.update("web", template) == "UPDATE_COMPLETE"
+    assert world.fake.parameters["p"]["Value"] == "two"
+
+
+@pytest.mark.parametrize("policy", ["Retain", "RetainExceptOnCreate"])
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+async def test_a_rollback_never_deletes_what_was_there_before(world: World, kind: str, policy: str) -> None:
+    there(world)
+    template = both(policy, broken=True)
+    if kind == "UPDATE":
+        await world.create("web", {"Resources": {"T": topic(TopicName="t")}})
+        template["Resources"]["T"] = topic(TopicName="t")
+    await adopting(world, template, kind)
+    await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c", RetainExceptOnCreate=True)
+    assert await world.settle("web") == ("ROLLBACK_COMPLETE" if kind == "CREATE" else "UPDATE_ROLLBACK_COMPLETE")
+    assert "p" in world.fake.parameters
+    assert ("P", "DELETE_SKIPPED", "") in await world.events("web")
+    assert rows_of(world, "P") in ([], ["DELETE_SKIPPED"])
+
+
+def rows_of(world: World, name: str) -> list[str]:
+    return [
+        row["status"]
+        for row in world.database.read("SELECT status FROM cfn_resource WHERE logical_id = ?", (name,))
+    ]
+
+
+async def test_existing_resources_must_be_retained(world: World) -> None:
+    there(world)
+    found = await adopting(world, both("Delete"))
+    assert (found["Status"], found["StatusReason"]) == (
+        "FAILED",
+        "CloudFormation is attempting to import some resources because they already exist in your account. The "
+        "resources must have the DeletionPolicy attribute set to 'Retain' or 'RetainExceptOnCreate' in the template "
+        "for successful import. The affected resources are P ({Name=p})",
+    )
+
+
+async def test_what_belongs_to_another_stack_is_never_taken_over(world: World) -> None:
+    await world.create("other", MINE)
+    found = await adopting(world, both())
+    assert [each["ResourceChange"]["Action"] for each in found["Changes"]] == ["Add", "Add"]
+    assert await execute(world) == "ROLLBACK_COMPLETE" and "p" in world.fake.parameters

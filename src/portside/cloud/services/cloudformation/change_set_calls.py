@@ -14,7 +14,7 @@ from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
 from portside.cloud.services.cloudformation.base import page
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
-from portside.cloud.services.cloudformation.import_calls import ImportCalls
+from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
 from portside.cloud.services.cloudformation.imports import Wanted
 from portside.cloud.services.cloudformation.plan import Plan
 from portside.cloud.services.cloudformation.proposal import (
@@ -53,16 +53,21 @@ class ChangeSetCalls(ImportCalls):
         importing = kind == "IMPORT"
         if params.get("ResourcesToImport") and not importing:
             raise invalid("ResourcesToImport can only be specified for a change set of type IMPORT.")
-        for unoffered in ("ImportExistingResources", "DeploymentMode"):
-            if params.get(unoffered):
-                raise invalid(f"portside's local cloud does not offer {unoffered}.")
+        if params.get("DeploymentMode"):
+            raise invalid("portside's local cloud does not offer DeploymentMode.")
+        if params.get("OnStackFailure") == "DELETE" and kind != "CREATE":
+            raise invalid("OnStackFailure DELETE is only valid for a change set of type CREATE.")
         if params.get("IncludeNestedStacks"):
             raise invalid(
                 "portside's local cloud does not offer IncludeNestedStacks; make a change set of each stack."
             )
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
-        if any(each.name == name for each in rows.change_sets(self._db, stack.id)):
+        token: str = params.get("ClientToken") or ""
+        twin = _named(self._db, stack, name)
+        if twin is not None and token and twin.client_token == token:
+            return {"Id": twin.id, "StackId": stack.id}
+        if twin is not None:
             raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
         if not new:
             refuse_update(stack, without_rollback=not importing)
@@ -76,6 +81,8 @@ class ChangeSetCalls(ImportCalls):
         wanted: list[Wanted] = []
         if importing:
             wanted = self._imports(params, before, proposal)
+        elif params.get("ImportExistingResources"):
+            wanted = await self._existing(stack, proposal)
         made = ChangeSet(
             id=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{self._ids.uuid()}",
             name=name,
@@ -91,6 +98,9 @@ class ChangeSetCalls(ImportCalls):
             followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
+            deployment=params.get("DeploymentConfig") or {},
+            imports_existing=bool(params.get("ImportExistingResources")),
+            client_token=token,
         )
         idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
         refused = proposal.trouble or (NO_CHANGES if idle else "")
@@ -98,7 +108,7 @@ class ChangeSetCalls(ImportCalls):
             # Somebody may yet make the export before the change set is executed.
             made, refused = replace(made, warning=_incomplete(proposal)), ""
         if wanted and not refused:
-            refused = await self._unimportable(stack, wanted, proposal)
+            refused = await self._unimportable(stack, wanted, proposal) if importing else exposed(wanted, proposal)
         if refused:
             made = replace(
                 made,
@@ -115,6 +125,8 @@ class ChangeSetCalls(ImportCalls):
                     raise AwsError("AlreadyExistsException", f"Stack [{stack.name}] already exists")
                 rows.save_stack(tx, stack)
                 self._journal.told(tx, stack)
+            if _named(tx, stack, name) is not None:
+                raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
             rows.save_change_set(tx, made)
         return {"Id": made.id, "StackId": stack.id}
 
@@ -207,8 +219,13 @@ class ChangeSetCalls(ImportCalls):
             raise invalid("DisableRollback cannot be set when OnStackFailure of the change set is.")
         proposal = Proposal(found.spec, template.parse(found.spec.body), Plan(), None)
         token = params.get("ClientRequestToken", "")
-        no_rollback = keeps_failures(params) or found.on_stack_failure == "DO_NOTHING"
-        retains = modes(params)["retain_except_on_create"]
+        no_rollback = (
+            keeps_failures(params)
+            or found.on_stack_failure == "DO_NOTHING"
+            or keeps_failures({"DeploymentConfig": found.deployment})
+        )
+        chosen = modes(params | {"DeploymentConfig": found.deployment})
+        adopted = await self._adopted(stack, found, caller) if found.kind != "IMPORT" else []
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
             again = rows.change_set_by_id(tx, found.id)
@@ -237,7 +254,7 @@ class ChangeSetCalls(ImportCalls):
                     termination_protection=False,
                     change_set=found.id,
                     updated=self._clock.now(),
-                    retain_except_on_create=retains,
+                    **chosen,
                 )
             else:
                 refuse_update(now, without_rollback=no_rollback)
@@ -249,11 +266,16 @@ class ChangeSetCalls(ImportCalls):
                     token=token,
                     disable_rollback=no_rollback,
                     change_set=found.id,
-                    retain_except_on_create=retains,
+                    **chosen,
                 )
+            self._adopt(tx, now, adopted)
             rows.add_token(tx, caller.region, now.id, token, "ExecuteChangeSet")
             rows.save_change_set(tx, executed)
         return {}
+
+
+def _named(db: rows.Reader, stack: Stack, name: str) -> ChangeSet | None:
+    return next((each for each in rows.change_sets(db, stack.id) if each.name == name), None)
 
 
 def refuse_execution(found: ChangeSet) -> None:

@@ -155,4 +155,6 @@ def change_set(found: ChangeSet, changes: list[Params]) -> Params:
         "Tags": shown_tags(found.spec) or None,
         "Changes": changes,
         "OnStackFailure": found.on_stack_failure or None,
+        "ImportExistingResources": found.imports_existing or None,
+        "DeploymentConfig": found.deployment or None,
     }

@@ -12,11 +12,14 @@ from portside.cloud.kernel.database import Transaction
 from portside.cloud.services.calls import Caller, Params
 from portside.cloud.services.cloudformation import imports, rows, template
 from portside.cloud.services.cloudformation.documents import invalid
-from portside.cloud.services.cloudformation.importing import STARTED, look, not_found
+from portside.cloud.services.cloudformation.importing import COMPLETED, STARTED, look, not_found
 from portside.cloud.services.cloudformation.imports import Wanted
+from portside.cloud.services.cloudformation.intrinsics import unknown_inside
 from portside.cloud.services.cloudformation.jobs import Jobs
-from portside.cloud.services.cloudformation.proposal import Proposal
+from portside.cloud.services.cloudformation.plan import Planned, Verdict
+from portside.cloud.services.cloudformation.proposal import Proposal, propose
 from portside.cloud.services.cloudformation.records import (
+    IMPORTED,
     USER_INITIATED,
     Applied,
     ChangeSet,
@@ -101,3 +104,93 @@ class ImportCalls(StackCalls):
             owner = rows.owner_of(tx, stack.region, kind, physical_id)
             if owner is not None:
                 raise invalid(f"{physical_id} already exists in stack {owner}")
+
+    # Resources that exist among others that are made
+
+    async def _existing(self, stack: Stack, proposal: Proposal) -> list[Wanted]:
+        """The new resources that exist already under the names that the template gives them, and are nobody's."""
+        found: list[Wanted] = []
+        for each in proposal.plan.planned.values():
+            facts = registry.facts(each.type)
+            name = each.properties.get(facts.name_property) if facts.name_property else None
+            if each.decision.verdict is not Verdict.CREATE or not isinstance(name, str):
+                continue
+            physical_id = await self._found(stack, each, name)
+            if physical_id is None or rows.owner_of(self._db, stack.region, each.type, physical_id) is not None:
+                continue
+            shown = f"{{{facts.name_property}={name}}}"
+            found.append(Wanted(each.logical_id, each.type, physical_id, name, shown))
+            # Shown with the change; the decision stays.
+            each.applied = Applied(physical_id, name)
+        return found
+
+    async def _found(self, stack: Stack, each: Planned, name: str) -> str | None:
+        target = Applied("", name, each.properties)
+        step = Step(Kind.CREATE, Phase.CHECK, target, self._ids.uuid(), self._clock.now())
+        work = await Jobs(self._calls, self._callers).removal(stack, each.logical_id, each.type, step)
+        return await registry.handler(each.type).find(work)
+
+    async def _adopted(self, stack: Stack, found: ChangeSet, caller: Caller) -> list[Resource]:
+        """The rows of what the execution takes over; what is gone meanwhile will be made instead."""
+        if not found.imports:
+            return []
+        new = stack.status is StackStatus.REVIEW_IN_PROGRESS
+        proposal = await propose(self._db, self._zones, stack, found.spec, caller, new=new)
+        adopted = []
+        for logical_id, kind, physical_id, name in found.imports:
+            planned = proposal.plan.planned[logical_id]
+            if await self._found(stack, planned, name) != physical_id:
+                continue
+            target = Applied(physical_id, name, planned.properties, deletion_policy="Retain")
+            step = Step(Kind.UPDATE, Phase.CHECK, target, self._ids.uuid(), self._clock.now())
+            work = await Jobs(self._calls, self._callers).removal(stack, logical_id, kind, step)
+            attributes = await registry.handler(kind).read(work)
+            adopted.append(
+                Resource(
+                    stack_id=stack.id,
+                    logical_id=logical_id,
+                    type=kind,
+                    status=ResourceStatus.IMPORT_IN_PROGRESS,
+                    changed=self._clock.now(),
+                    applied=replace(target, attributes=attributes, state={IMPORTED: True}),
+                    reason=STARTED,
+                    touched=not new,
+                )
+            )
+        return adopted
+
+    def _adopt(self, tx: Transaction, stack: Stack, adopted: list[Resource]) -> None:
+        begun = rows.stack_by_id(tx, stack.id) or stack
+        for each in adopted:
+            owner = rows.owner_of(tx, stack.region, each.type, each.applied.physical_id)
+            if owner is not None:
+                raise invalid(f"{each.applied.physical_id} already exists in stack {owner}")
+            self._journal.resource(tx, begun, each)
+            done = replace(each, status=ResourceStatus.IMPORT_COMPLETE, reason=COMPLETED)
+            self._journal.resource(tx, begun, done)
+            rows.save_resource(tx, replace(done, reason=""))
+
+
+def exposed(wanted: list[Wanted], proposal: Proposal) -> str:
+    """Why existing resources may not be taken over; empty if they may."""
+    loose = [
+        each
+        for each in wanted
+        if not proposal.template.resources[each.logical_id].deletion_policy.startswith("Retain")
+    ]
+    if loose:
+        shown = ", ".join(f"{each.logical_id} ({each.shown})" for each in loose)
+        return (
+            "CloudFormation is attempting to import some resources because they already exist in your account. "
+            "The resources must have the DeletionPolicy attribute set to 'Retain' or 'RetainExceptOnCreate' in the "
+            f"template for successful import. The affected resources are {shown}"
+        )
+    unsettled = [
+        each.logical_id for each in wanted if unknown_inside(proposal.plan.planned[each.logical_id].properties)
+    ]
+    if unsettled:
+        return (
+            f"portside's local cloud does not import resources [{', '.join(unsettled)}] whose properties depend "
+            "on resources that the same change set makes."
+        )
+    return ""

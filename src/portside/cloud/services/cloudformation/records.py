@@ -99,6 +99,8 @@ TRANSITIONS |= {
 STOPPED = frozenset({S.CREATE_FAILED, S.UPDATE_FAILED})
 
 USER_INITIATED = "User Initiated"
+# The key in the state of a resource that says that it was there before its stack.
+IMPORTED = "imported"
 
 
 class ResourceStatus(StrEnum):
@@ -380,6 +382,9 @@ class ChangeSet:
     followers: tuple[Params, ...] = ()
     warning: str = ""
     imports: tuple[tuple[str, str, str, str], ...] = ()
+    deployment: Params = field(default_factory=dict)
+    imports_existing: bool = False
+    client_token: str = ""
 
 
 MIGRATIONS = (
