@@ -182,8 +182,8 @@ def exposed(wanted: list[Wanted], proposal: Proposal) -> str:
         shown = ", ".join(f"{each.logical_id} ({each.shown})" for each in loose)
         return (
             "CloudFormation is attempting to import some resources because they already exist in your account. "
-            "The resources must have the DeletionPolicy attribute set to 'Retain' or 'RetainExceptOnCreate' in the "
-            f"template for successful import. The affected resources are {shown}"
+            "The resources must have the DeletionPolicy attribute set to 'Retain' or 'RetainExceptOnCreate' in "
+            f"the template for successful import. The affected resources are {shown}"
         )
     unsettled = [
         each.logical_id for each in wanted if unknown_inside(proposal.plan.planned[each.logical_id].properties)
