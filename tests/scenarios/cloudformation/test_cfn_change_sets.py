@@ -162,6 +162,37 @@ async def test_a_missing_export_fails_the_change_set(world: World) -> None:
     assert (found["Status"], found["StatusReason"]) == ("FAILED", "No export named nowhere found")
 
 
+async def test_a_new_stack_may_wait_for_an_export(world: World) -> None:
+    template = {"Resources": {"A": topic(DisplayName={"Fn::ImportValue": "later"})}}
+    found = await make(world, template, ChangeSetType="CREATE")
+    assert (found["Status"], found["ExecutionStatus"], found["StatusReason"]) == (
+        "CREATE_COMPLETE",
+        "AVAILABLE",
+        None,
+    )
+    told = await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c", IncludePropertyValues=True)
+    assert told["StatusReason"] == (
+        "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
+        "failed for resource [A] because: No export named later found"
+    )
+    assert json.loads(changes(told)["A"]["AfterContext"])["Properties"]["DisplayName"] == (
+        "{{changeSet:KNOWN_AFTER_APPLY}}"
+    )
+    outputs = {"O": {"Value": "here", "Export": {"Name": "later"}}}
+    await world.create("other", {"Resources": {"B": topic()}, "Outputs": outputs})
+    await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c")
+    assert await world.settle("web") == "CREATE_COMPLETE"
+    assert "here" in [each.get("DisplayName") for each in world.fake.topics.values()]
+
+
+async def test_a_new_stack_whose_export_never_came(world: World) -> None:
+    await make(
+        world, {"Resources": {"A": topic(DisplayName={"Fn::ImportValue": "later"})}}, ChangeSetType="CREATE"
+    )
+    await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c")
+    assert await world.settle("web") == "ROLLBACK_COMPLETE"
+
+
 async def test_errors_about_names(world: World) -> None:
     body = json.dumps({"Resources": {"A": topic()}})
     refused = await world.refused("CreateChangeSet", StackName="web", ChangeSetName="c", TemplateBody=body)
@@ -260,7 +291,15 @@ BEFORE: dict[str, Any] = {
 async def test_the_execution_touches_what_the_change_set_lists(world: World, edit: dict[str, Any]) -> None:
     after = {key: value for key, value in (BEFORE | edit).items() if value is not None}
     await world.create("web", {"Resources": BEFORE})
-    listed = changes(await make(world, {"Resources": after}))
+    brief = changes(await make(world, {"Resources": after}))
+    listed = changes(
+        await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c", IncludePropertyValues=True)
+    )
+    # Without values only the template is looked at: what reads an attribute of what changes may be listed as well.
+    assert listed.keys() <= brief.keys()
+    assert all(
+        each["Evaluation"] == "Dynamic" for name in brief.keys() - listed for each in brief[name]["Details"]
+    )
     start = len(await world.events("web"))
     await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c")
     assert await world.settle("web") == "UPDATE_COMPLETE"

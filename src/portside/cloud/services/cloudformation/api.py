@@ -16,6 +16,8 @@ from portside.cloud.kernel.log import Log
 from portside.cloud.services.calls import Calls, Roles, Service, operations_of
 from portside.cloud.services.cloudformation import signals
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
+from portside.cloud.services.cloudformation.detection import Detections
+from portside.cloud.services.cloudformation.drift_calls import DriftCalls, refused_operations
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.notices_loop import NoticesLoop
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
@@ -28,7 +30,7 @@ from portside.cloud.services.cloudformation.stack_loop import StackLoop
 NAME = "cloudformation"
 
 
-class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
+class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, DriftCalls, ReadCalls):
     """Every operation that this cloud offers of CloudFormation."""
 
     def __init__(
@@ -59,6 +61,9 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
             callers=callers,
             pace=pace,
         )
+        self.detections = Detections(
+            database=database, ids=ids, clock=clock, calls=calls, callers=callers, log=log
+        )
         super().__init__(
             database=database,
             ids=ids,
@@ -74,11 +79,14 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
         await self.notices.loop.__aenter__()
         self.notices.resume()
         await self.loop.__aenter__()
+        await self.detections.loop.__aenter__()
+        self.detections.resume()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
+        await self.detections.loop.__aexit__(*details)
         await self.loop.__aexit__(*details)
         await self.notices.loop.__aexit__(*details)
 
     def service(self) -> Service:
-        return Service(NAME, operations_of(self))
+        return Service(NAME, refused_operations() | operations_of(self))

@@ -6,13 +6,16 @@ intent that UpdateStack and CreateStack write.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import changes, describe, rows, template
+from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
 from portside.cloud.services.cloudformation.base import page
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
+from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
+from portside.cloud.services.cloudformation.imports import Wanted
 from portside.cloud.services.cloudformation.plan import Plan
 from portside.cloud.services.cloudformation.proposal import (
     Proposal,
@@ -32,32 +35,42 @@ from portside.cloud.services.cloudformation.records import (
     Stack,
     StackStatus,
 )
-from portside.cloud.services.cloudformation.stack_calls import StackCalls, keeps_failures, modes, refuse_update
+from portside.cloud.services.cloudformation.resources import registry
+from portside.cloud.services.cloudformation.stack_calls import keeps_failures, modes, refuse_update
 
 NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
 )
 PAGE = 100
+_IMPORT = "Fn::ImportValue"
 
 
-class ChangeSetCalls(StackCalls):
+class ChangeSetCalls(ImportCalls):
     @operation("CreateChangeSet")
     async def create_change_set(self, caller: Caller, params: Params) -> Params:
         name: str = params["ChangeSetName"]
         kind = params.get("ChangeSetType") or "UPDATE"
-        if kind == "IMPORT" or params.get("ResourcesToImport"):
-            raise invalid("portside's local cloud does not offer change sets of type IMPORT.")
-        for unoffered in ("ImportExistingResources", "DeploymentMode"):
-            if params.get(unoffered):
-                raise invalid(f"portside's local cloud does not offer {unoffered}.")
+        importing = kind == "IMPORT"
+        if params.get("ResourcesToImport") and not importing:
+            raise invalid("ResourcesToImport can only be specified for a change set of type IMPORT.")
+        if params.get("DeploymentMode"):
+            raise invalid("portside's local cloud does not offer DeploymentMode.")
+        if params.get("OnStackFailure") == "DELETE" and kind != "CREATE":
+            raise invalid("OnStackFailure DELETE is only valid for a change set of type CREATE.")
         if params.get("IncludeNestedStacks"):
-            raise invalid("portside's local cloud does not offer nested stacks.")
+            raise invalid(
+                "portside's local cloud does not offer IncludeNestedStacks; make a change set of each stack."
+            )
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
-        if any(each.name == name for each in rows.change_sets(self._db, stack.id)):
+        token: str = params.get("ClientToken") or ""
+        twin = _named(self._db, stack, name)
+        if twin is not None and token and twin.client_token == token:
+            return {"Id": twin.id, "StackId": stack.id}
+        if twin is not None:
             raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
         if not new:
-            refuse_update(stack, without_rollback=True)
+            refuse_update(stack, without_rollback=not importing)
         before = None if new else stack.spec
         body = await read_body(params, self._calls, caller, None if before is None else before.sent)
         spec, parsed = await make_spec(params, body, before, self._calls, caller, direct=False)
@@ -65,22 +78,37 @@ class ChangeSetCalls(StackCalls):
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
+        wanted: list[Wanted] = []
+        if importing:
+            wanted = self._imports(params, before, proposal)
+        elif params.get("ImportExistingResources"):
+            wanted = await self._existing(stack, proposal)
         made = ChangeSet(
             id=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{self._ids.uuid()}",
             name=name,
             stack_id=stack.id,
             stack_name=stack.name,
-            kind="CREATE" if new else "UPDATE",
+            kind="IMPORT" if importing else "CREATE" if new else "UPDATE",
+            imports=tuple((each.logical_id, each.type, each.physical_id, each.name) for each in wanted),
             status=ChangeSetStatus.CREATE_COMPLETE,
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
             spec=proposal.spec,
-            changes=tuple(_changes(stack, before, proposal)),
+            changes=tuple(_changes(before, proposal, [each.logical_id for each in wanted])),
+            followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
+            deployment=params.get("DeploymentConfig") or {},
+            imports_existing=bool(params.get("ImportExistingResources")),
+            client_token=token,
         )
         idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
         refused = proposal.trouble or (NO_CHANGES if idle else "")
+        if new and refused and not proposal.spec.trouble and proposal.plan.changed:
+            # Somebody may yet make the export before the change set is executed.
+            made, refused = replace(made, warning=_incomplete(proposal)), ""
+        if wanted and not refused:
+            refused = await self._unimportable(stack, wanted, proposal) if importing else exposed(wanted, proposal)
         if refused:
             made = replace(
                 made,
@@ -88,6 +116,7 @@ class ChangeSetCalls(StackCalls):
                 execution=ExecutionStatus.UNAVAILABLE,
                 reason=refused,
                 changes=(),
+                followers=(),
             )
         with self._db.write() as tx:
             present = rows.stack_by_id(tx, stack.id)
@@ -96,11 +125,18 @@ class ChangeSetCalls(StackCalls):
                     raise AwsError("AlreadyExistsException", f"Stack [{stack.name}] already exists")
                 rows.save_stack(tx, stack)
                 self._journal.told(tx, stack)
+            if _named(tx, stack, name) is not None:
+                raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
             rows.save_change_set(tx, made)
         return {"Id": made.id, "StackId": stack.id}
 
     def _stack_for(self, caller: Caller, name: str, change_set: str, kind: str) -> Stack:
         found = self._any(caller, name)
+        if kind == "IMPORT":
+            if found is None and not name.startswith("arn:"):
+                return self.blank_stack(caller, name)
+            if found is not None and found.status is StackStatus.REVIEW_IN_PROGRESS:
+                return found
         if kind == "CREATE":
             if found is None:
                 if name.startswith("arn:"):
@@ -139,10 +175,15 @@ class ChangeSetCalls(StackCalls):
     @operation("DescribeChangeSet")
     def describe_change_set(self, caller: Caller, params: Params) -> Params:
         found = self._find(caller, params)
-        shown, following = page(list(found.changes), params, PAGE)
+        shown = list(found.changes)
         if not params.get("IncludePropertyValues"):
-            shown = [describe.without_values(each) for each in shown]
-        return describe.change_set(found, shown) | {"NextToken": following}
+            shown = [changes.without_values(each) for each in [*shown, *found.followers]]
+            shown.sort(key=lambda each: str(each["ResourceChange"]["LogicalResourceId"]))
+        shown, following = page(shown, params, PAGE)
+        answer = describe.change_set(found, shown) | {"NextToken": following}
+        if found.warning and params.get("IncludePropertyValues"):
+            answer["StatusReason"] = found.warning
+        return answer
 
     @operation("ListChangeSets")
     def list_change_sets(self, caller: Caller, params: Params) -> Params:
@@ -178,8 +219,13 @@ class ChangeSetCalls(StackCalls):
             raise invalid("DisableRollback cannot be set when OnStackFailure of the change set is.")
         proposal = Proposal(found.spec, template.parse(found.spec.body), Plan(), None)
         token = params.get("ClientRequestToken", "")
-        no_rollback = keeps_failures(params) or found.on_stack_failure == "DO_NOTHING"
-        retains = modes(params)["retain_except_on_create"]
+        no_rollback = (
+            keeps_failures(params)
+            or found.on_stack_failure == "DO_NOTHING"
+            or keeps_failures({"DeploymentConfig": found.deployment})
+        )
+        chosen = modes(params | {"DeploymentConfig": found.deployment})
+        adopted = await self._adopted(stack, found, caller) if found.kind != "IMPORT" else []
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
             again = rows.change_set_by_id(tx, found.id)
@@ -188,7 +234,12 @@ class ChangeSetCalls(StackCalls):
             refuse_execution(again)
             # Describable by ARN from now on, but no longer one of the stack's.
             executed = replace(again, execution=ExecutionStatus.EXECUTE_COMPLETE, hidden=True)
-            if found.kind == "CREATE":
+            if found.kind == "IMPORT":
+                if now.status is not StackStatus.REVIEW_IN_PROGRESS:
+                    refuse_update(now)
+                self._refuse_owned(tx, now, found)
+                self._begin_import(tx, now, found, caller, token)
+            elif found.kind == "CREATE":
                 if now.status is not StackStatus.REVIEW_IN_PROGRESS:
                     refuse_update(now)
                 on_failure = found.on_stack_failure or ("DO_NOTHING" if no_rollback else "ROLLBACK")
@@ -203,7 +254,7 @@ class ChangeSetCalls(StackCalls):
                     termination_protection=False,
                     change_set=found.id,
                     updated=self._clock.now(),
-                    retain_except_on_create=retains,
+                    **chosen,
                 )
             else:
                 refuse_update(now, without_rollback=no_rollback)
@@ -215,11 +266,16 @@ class ChangeSetCalls(StackCalls):
                     token=token,
                     disable_rollback=no_rollback,
                     change_set=found.id,
-                    retain_except_on_create=retains,
+                    **chosen,
                 )
+            self._adopt(tx, now, adopted)
             rows.add_token(tx, caller.region, now.id, token, "ExecuteChangeSet")
             rows.save_change_set(tx, executed)
         return {}
+
+
+def _named(db: rows.Reader, stack: Stack, name: str) -> ChangeSet | None:
+    return next((each for each in rows.change_sets(db, stack.id) if each.name == name), None)
 
 
 def refuse_execution(found: ChangeSet) -> None:
@@ -230,8 +286,27 @@ def refuse_execution(found: ChangeSet) -> None:
         )
 
 
-def _changes(stack: Stack, before: Spec | None, proposal: Proposal) -> list[Params]:
+def _incomplete(proposal: Proposal) -> str:
+    names = [
+        each.logical_id
+        for each in proposal.plan.planned.values()
+        if _IMPORT in json.dumps(proposal.template.resources[each.logical_id].properties)
+    ]
+    return (
+        "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
+        f"failed for resource [{', '.join(names[:1])}] because: {proposal.trouble}"
+    )
+
+
+def _changes(before: Spec | None, proposal: Proposal, imported: list[str]) -> list[Params]:
     old = template.parse(before.body) if before is not None else None
     known = {each.key: each.effective for each in before.parameters} if before is not None else {}
     changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
-    return changes.describe(proposal.plan, old, proposal.template, changed, values=True)
+    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts, imported)
+    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in _secrets(each)]
+    return [changes.masked(each, secrets, parameters.MASK) for each in found]
+
+
+def _secrets(spec: Spec) -> list[str]:
+    declared = template.declared_parameters(spec.sent)
+    return [each.effective for each in spec.parameters if parameters.no_echo(declared.get(each.key, {}))]

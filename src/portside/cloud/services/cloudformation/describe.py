@@ -28,7 +28,7 @@ def shown_tags(spec: Spec) -> list[Params]:
     return [{"Key": key, "Value": value} for key, value in spec.tags]
 
 
-def stack(found: Stack) -> Params:
+def stack(found: Stack, drift: Params | None = None) -> Params:
     answer: Params = {
         "StackId": found.id,
         "StackName": found.name,
@@ -47,7 +47,7 @@ def stack(found: Stack) -> Params:
         "Capabilities": list(found.spec.capabilities) or None,
         "RoleARN": found.spec.role or None,
         "Tags": shown_tags(found.spec),
-        "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+        "DriftInformation": drift or {"StackDriftStatus": NOT_CHECKED},
         "ParentId": found.parent or None,
         "RootId": found.root or None,
         "DeploymentConfig": {"Mode": "EXPRESS"} if found.express else None,
@@ -70,7 +70,7 @@ def stack(found: Stack) -> Params:
     return answer
 
 
-def stack_summary(found: Stack) -> Params:
+def stack_summary(found: Stack, drift: Params | None = None) -> Params:
     parsed = found.description
     return {
         "StackId": found.id,
@@ -81,13 +81,13 @@ def stack_summary(found: Stack) -> Params:
         "DeletionTime": found.deleted,
         "StackStatus": found.status.value,
         "StackStatusReason": found.reason or None,
-        "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+        "DriftInformation": drift or {"StackDriftStatus": NOT_CHECKED},
         "ParentId": found.parent or None,
         "RootId": found.root or None,
     }
 
 
-def resource(found: Resource, owner: Stack) -> Params:
+def resource(found: Resource, owner: Stack, drift: Params | None = None) -> Params:
     return {
         "StackName": owner.name,
         "StackId": owner.id,
@@ -97,19 +97,19 @@ def resource(found: Resource, owner: Stack) -> Params:
         "Timestamp": found.changed,
         "ResourceStatus": found.status.value,
         "ResourceStatusReason": found.reason or None,
-        "DriftInformation": {"StackResourceDriftStatus": NOT_CHECKED},
+        "DriftInformation": drift or {"StackResourceDriftStatus": NOT_CHECKED},
     }
 
 
-def resource_detail(found: Resource, owner: Stack, metadata: str | None) -> Params:
-    answer = resource(found, owner)
+def resource_detail(found: Resource, owner: Stack, metadata: str | None, drift: Params | None = None) -> Params:
+    answer = resource(found, owner, drift)
     answer["LastUpdatedTimestamp"] = answer.pop("Timestamp")
     answer["Metadata"] = metadata
     return answer
 
 
-def resource_summary(found: Resource, owner: Stack) -> Params:
-    answer = resource(found, owner)
+def resource_summary(found: Resource, owner: Stack, drift: Params | None = None) -> Params:
+    answer = resource(found, owner, drift)
     answer["LastUpdatedTimestamp"] = answer.pop("Timestamp")
     del answer["StackName"], answer["StackId"]
     return answer
@@ -155,21 +155,6 @@ def change_set(found: ChangeSet, changes: list[Params]) -> Params:
         "Tags": shown_tags(found.spec) or None,
         "Changes": changes,
         "OnStackFailure": found.on_stack_failure or None,
+        "ImportExistingResources": found.imports_existing or None,
+        "DeploymentConfig": found.deployment or None,
     }
-
-
-def without_values(change: Params) -> Params:
-    """A change as DescribeChangeSet shows it unless IncludePropertyValues is set."""
-    inner = {key: value for key, value in change["ResourceChange"].items() if not key.endswith("Context")}
-    inner["Details"] = [
-        detail
-        | {
-            "Target": {
-                key: value
-                for key, value in detail["Target"].items()
-                if key in ("Attribute", "Name", "RequiresRecreation")
-            }
-        }
-        for detail in inner["Details"]
-    ]
-    return change | {"ResourceChange": inner}

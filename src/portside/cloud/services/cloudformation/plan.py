@@ -136,13 +136,18 @@ def custom_named(facts: Facts, applied: Applied, wanted: Params) -> bool:
 
 @dataclass(slots=True)
 class Planned:
-    """What a plan says of one resource. `properties` may hold UNKNOWN."""
+    """What a plan says of one resource. `properties` may hold UNKNOWN.
+
+    `wanted` holds what the template says beside the properties, `policies` what of it differs: before and after.
+    """
 
     logical_id: str
     type: str
     decision: Decision
     properties: Params
     applied: Applied | None = None
+    wanted: Applied | None = None
+    policies: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -235,6 +240,16 @@ def active(evaluator: Evaluator) -> dict[str, tuple[str, ...]]:
     return {name: needs[name] for name in graph.order(needs)}
 
 
+def _policies(before: Applied, after: Applied) -> dict[str, tuple[Any, Any]]:
+    pairs = {
+        "CreationPolicy": (before.creation_policy, after.creation_policy),
+        "DeletionPolicy": (before.deletion_policy, after.deletion_policy),
+        "UpdatePolicy": (before.update_policy, after.update_policy),
+        "UpdateReplacePolicy": (before.replace_policy, after.replace_policy),
+    }
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def plan(
     evaluator: Evaluator,
     before: Mapping[str, Resource],
@@ -254,11 +269,20 @@ def plan(
         known = facts(declared.type)
         wanted, _ = properties.fit(known.schema, evaluator.properties(logical_id))
         present = before.get(logical_id)
-        if present is None:
-            decision, applied = Decision(Verdict.CREATE), None
+        beside = Applied(
+            metadata=evaluator.evaluate(declared.metadata),
+            creation_policy=evaluator.evaluate(declared.creation_policy),
+            update_policy=evaluator.evaluate(declared.update_policy),
+            deletion_policy=declared.deletion_policy,
+            replace_policy=declared.replace_policy,
+        )
+        applied = present.applied if present is not None else None
+        policies: dict[str, tuple[Any, Any]] = {}
+        if applied is None:
+            decision = Decision(Verdict.CREATE)
         else:
-            applied = present.applied
-            decision = decide(known, applied, wanted, evaluator.evaluate(declared.metadata), tags)
-        found.planned[logical_id] = Planned(logical_id, declared.type, decision, wanted, applied)
+            decision = decide(known, applied, wanted, beside.metadata, tags)
+            policies = _policies(applied, beside)
+        found.planned[logical_id] = Planned(logical_id, declared.type, decision, wanted, applied, beside, policies)
     found.removed = [each for name, each in before.items() if name not in found.planned]
     return found

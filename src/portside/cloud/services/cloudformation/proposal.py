@@ -6,6 +6,7 @@ alike by CreateStack, UpdateStack and CreateChangeSet, which is why a change set
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from portside.cloud.services.cloudformation import (
 )
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
+    UNKNOWN,
     EvaluationError,
     MissingExport,
     NoResources,
@@ -210,10 +212,23 @@ async def _refuse_broken_rules(parsed: Template, values: tuple[Value, ...], call
         raise invalid(broken)
 
 
-async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: Caller, *, new: bool) -> Proposal:
+class _AnyExport(dict[str, Any]):
+    """Exports of which those that are missing may yet be made."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Any:
+        return UNKNOWN
+
+
+async def propose(
+    db: Database, zones: Zones, stack: Stack, spec: Spec, caller: Caller, *, new: bool, lenient: bool = False
+) -> Proposal:
     """The plan that turns what `stack` has into `spec`; ValidationError for what can be known to fail.
 
-    `trouble` holds what a new stack only finds when it begins: a missing export, or `spec.trouble`.
+    `trouble` holds what a new stack only finds when it begins: a missing export, or `spec.trouble`. With `lenient`
+    there is a plan all the same, in which what a missing export holds is not known.
     """
     if spec.trouble:
         return Proposal(spec, template.outline(documents.read(spec.sent)), Plan(), None, spec.trouble)
@@ -231,6 +246,8 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
         _refuse_retyped(parsed, alive, before)
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(db, stack, spec, parsed, view, zones.known)
+        if lenient:
+            look.exports = _AnyExport(look.exports)
 
         def planned() -> Plan:
             view.planned = {}
@@ -241,7 +258,11 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
             raise invalid("Template format error: At least one Resources member must be defined.")
         made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
     except MissingExport as error:
-        return Proposal(spec, parsed, Plan(), None, str(error))
+        found = Plan()
+        if not lenient:
+            with suppress(AwsError):
+                found = (await propose(db, zones, stack, spec, caller, new=new, lenient=True)).plan
+        return Proposal(spec, parsed, found, None, str(error))
     except EvaluationError as error:
         raise invalid(str(error)) from None
     unknown = any("KNOWN_AFTER_APPLY" in each.value for each in made)

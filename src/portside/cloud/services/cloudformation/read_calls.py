@@ -14,6 +14,7 @@ from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import (
     describe,
     documents,
+    drift_rows,
     parameters,
     rows,
     schema,
@@ -36,19 +37,27 @@ class ReadCalls(Operations):
     def describe_stacks(self, caller: Caller, params: Params) -> Params:
         name = params.get("StackName")
         if name:
-            return {"Stacks": [describe.stack(self._need_with_id(caller, name))]}
+            return {"Stacks": [self._shown(self._need_with_id(caller, name))]}
         alive = [
             each for each in rows.stacks(self._db, caller.region) if each.status is not StackStatus.DELETE_COMPLETE
         ]
         found, following = page(alive, params, STACKS_A_PAGE)
-        return {"Stacks": [describe.stack(each) for each in found], "NextToken": following}
+        return {"Stacks": [self._shown(each) for each in found], "NextToken": following}
+
+    def _shown(self, stack: Stack) -> Params:
+        return describe.stack(stack, drift_rows.of_stack(self._db, stack))
 
     @operation("ListStacks")
     def list_stacks(self, caller: Caller, params: Params) -> Params:
         wanted = set(params.get("StackStatusFilter") or ())
         every = [each for each in rows.stacks(self._db, caller.region) if not wanted or each.status in wanted]
         found, following = page(every, params, STACKS_A_PAGE)
-        return {"StackSummaries": [describe.stack_summary(each) for each in found], "NextToken": following}
+        return {
+            "StackSummaries": [
+                describe.stack_summary(each, drift_rows.of_stack(self._db, each)) for each in found
+            ],
+            "NextToken": following,
+        }
 
     @operation("DescribeStackEvents")
     def describe_stack_events(self, caller: Caller, params: Params) -> Params:
@@ -88,7 +97,11 @@ class ReadCalls(Operations):
     def describe_stack_resource(self, caller: Caller, params: Params) -> Params:
         stack, found = self._resource(caller, params)
         metadata = json.dumps(found.applied.metadata) if found.applied.metadata else "{}"
-        return {"StackResourceDetail": describe.resource_detail(found, stack, metadata)}
+        return {
+            "StackResourceDetail": describe.resource_detail(
+                found, stack, metadata, drift_rows.of_resources(self._db, stack).get(found.logical_id)
+            )
+        }
 
     @operation("DescribeStackResources")
     def describe_stack_resources(self, caller: Caller, params: Params) -> Params:
@@ -106,14 +119,18 @@ class ReadCalls(Operations):
             found = [each for each in found if each.logical_id == logical]
             if not found:
                 raise invalid(f"Resource {logical} does not exist for stack {stack.name}")
-        return {"StackResources": [describe.resource(each, stack) for each in found]}
+        drifts = drift_rows.of_resources(self._db, stack)
+        return {"StackResources": [describe.resource(each, stack, drifts.get(each.logical_id)) for each in found]}
 
     @operation("ListStackResources")
     def list_stack_resources(self, caller: Caller, params: Params) -> Params:
         stack = self._need_with_id(caller, params["StackName"])
         found, following = page(list(rows.resources(self._db, stack.id).values()), params, EVENTS_A_PAGE)
+        drifts = drift_rows.of_resources(self._db, stack)
         return {
-            "StackResourceSummaries": [describe.resource_summary(each, stack) for each in found],
+            "StackResourceSummaries": [
+                describe.resource_summary(each, stack, drifts.get(each.logical_id)) for each in found
+            ],
             "NextToken": following,
         }
 

@@ -34,6 +34,10 @@ class StackStatus(StrEnum):
     DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
     DELETE_COMPLETE = "DELETE_COMPLETE"
     DELETE_FAILED = "DELETE_FAILED"
+    IMPORT_IN_PROGRESS = "IMPORT_IN_PROGRESS"
+    IMPORT_COMPLETE = "IMPORT_COMPLETE"
+    IMPORT_ROLLBACK_IN_PROGRESS = "IMPORT_ROLLBACK_IN_PROGRESS"
+    IMPORT_ROLLBACK_COMPLETE = "IMPORT_ROLLBACK_COMPLETE"
 
     @property
     def busy(self) -> bool:
@@ -76,11 +80,27 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
     },
 }
 
-UPDATABLE = frozenset({S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE})
+UPDATABLE = frozenset(
+    {
+        S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE, S.IMPORT_COMPLETE,
+        S.IMPORT_ROLLBACK_COMPLETE,
+    }
+)  # fmt: skip
+TRANSITIONS |= {
+    (S.REVIEW_IN_PROGRESS, S.IMPORT_IN_PROGRESS): "api",
+    (S.IMPORT_IN_PROGRESS, S.IMPORT_COMPLETE): "loop",
+    (S.IMPORT_IN_PROGRESS, S.IMPORT_ROLLBACK_IN_PROGRESS): "loop",
+    (S.IMPORT_ROLLBACK_IN_PROGRESS, S.IMPORT_ROLLBACK_COMPLETE): "loop",
+    (S.IMPORT_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    (S.IMPORT_ROLLBACK_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    **{(status, S.IMPORT_IN_PROGRESS): "api" for status in UPDATABLE},
+}
 # An operation without rollback stopped here. An update may go on from it if it does not roll back either.
 STOPPED = frozenset({S.CREATE_FAILED, S.UPDATE_FAILED})
 
 USER_INITIATED = "User Initiated"
+# The key in the state of a resource that says that it was there before its stack.
+IMPORTED = "imported"
 
 
 class ResourceStatus(StrEnum):
@@ -96,6 +116,10 @@ class ResourceStatus(StrEnum):
     DELETE_COMPLETE = "DELETE_COMPLETE"
     DELETE_FAILED = "DELETE_FAILED"
     DELETE_SKIPPED = "DELETE_SKIPPED"
+    IMPORT_IN_PROGRESS = "IMPORT_IN_PROGRESS"
+    IMPORT_COMPLETE = "IMPORT_COMPLETE"
+    IMPORT_FAILED = "IMPORT_FAILED"
+    IMPORT_ROLLBACK_COMPLETE = "IMPORT_ROLLBACK_COMPLETE"
 
     @property
     def busy(self) -> bool:
@@ -334,7 +358,12 @@ class ExecutionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A plan waiting to be executed, with the values it was made from."""
+    """A plan waiting to be executed, with the values it was made from.
+
+    `followers` are listed only as long as no property values are asked for (`changes.may_follow`), and
+    `warning` is only told where they are. `imports` are the resources to be imported: logical id, type, physical
+    id and name of each.
+    """
 
     id: str
     name: str
@@ -350,6 +379,12 @@ class ChangeSet:
     description: str = ""
     on_stack_failure: str = ""
     hidden: bool = False
+    followers: tuple[Params, ...] = ()
+    warning: str = ""
+    imports: tuple[tuple[str, str, str, str], ...] = ()
+    deployment: Params = field(default_factory=dict)
+    imports_existing: bool = False
+    client_token: str = ""
 
 
 MIGRATIONS = (

@@ -183,6 +183,17 @@ def stack_of_physical(db: Reader, physical_id: str) -> str | None:
     return rows[0]["stack_id"] if rows else None
 
 
+def owner_of(db: Reader, region: str, kind: str, physical_id: str) -> str | None:
+    """The id of the stack that a physical resource belongs to."""
+    rows = db.read(
+        "SELECT s.id AS id FROM cfn_resource r JOIN cfn_stack s ON s.id = r.stack_id WHERE r.physical_id = ? "
+        "AND r.type = ? AND s.region = ? AND s.status <> 'DELETE_COMPLETE' "
+        "AND r.status NOT IN ('DELETE_COMPLETE', 'DELETE_SKIPPED')",
+        (physical_id, kind, region),
+    )
+    return rows[0]["id"] if rows else None
+
+
 # Leftovers
 
 
@@ -290,6 +301,8 @@ def _change_set(row: sqlite3.Row) -> ChangeSet:
             "execution": ExecutionStatus(found["execution"]),
             "spec": _spec(found["spec"]),
             "changes": tuple(found["changes"]),
+            "followers": tuple(found.get("followers", ())),
+            "imports": tuple((each[0], each[1], each[2], each[3]) for each in found.get("imports", ())),
         }
     )
 

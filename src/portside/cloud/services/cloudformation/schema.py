@@ -40,6 +40,13 @@ class Schema:
         found: dict[str, Any] = self.document.get("properties", {})
         return found
 
+    @property
+    def tag_property(self) -> str:
+        """The property that holds the resource's own tags; there need not be one."""
+        tagging = self.document.get("tagging", {})
+        path = tagging.get("tagProperty", "/properties/Tags") if isinstance(tagging, dict) else "/properties/Tags"
+        return str(path).rpartition("/")[2]
+
     def has_attribute(self, name: str) -> bool:
         """Registry types answer GetAtt for their read-only properties, and for those that were set as well."""
         return name in self.attributes or name.split(".")[0] in self.properties

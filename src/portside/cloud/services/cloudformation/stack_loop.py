@@ -28,6 +28,7 @@ from portside.cloud.services.cloudformation.failing import (
     settled,
     stops_where_it_fails,
 )
+from portside.cloud.services.cloudformation.importing import Importing
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.journal import Journal
@@ -94,6 +95,9 @@ class StackLoop:
         self._beginnings = Beginnings(
             database=database, ids=ids, clock=clock, zones=zones, journal=journal, steps=self._steps
         )
+        self._importing = Importing(
+            database=database, ids=ids, clock=clock, zones=zones, journal=journal, jobs=jobs
+        )
         self._failing = Failing(database=database, ids=ids, journal=journal, steps=self._steps)
         self._triggers = Triggers(calls, clock, pace)
         removals = Removals(clock=clock, ids=ids, log=self._log, jobs=jobs)
@@ -135,6 +139,8 @@ class StackLoop:
                 return await self._undo.remove_all(stack)
             case StackStatus.UPDATE_ROLLBACK_IN_PROGRESS:
                 return await self._undo.go_back(stack)
+            case StackStatus.IMPORT_IN_PROGRESS | StackStatus.IMPORT_ROLLBACK_IN_PROGRESS:
+                return await self._importing.turn(stack)
             case (
                 StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS
                 | StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS

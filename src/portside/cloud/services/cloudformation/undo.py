@@ -20,6 +20,7 @@ from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (
+    IMPORTED,
     Applied,
     Kind,
     Leftover,
@@ -111,7 +112,11 @@ class Undo:
     def _keeps(self, stack: Stack, each: Resource) -> bool:
         if each.logical_id in stack.retain:
             return True
-        return keeps(each.applied.deletion_policy, stack, stack.status is StackStatus.ROLLBACK_IN_PROGRESS)
+        rolls_back = stack.status is StackStatus.ROLLBACK_IN_PROGRESS
+        # What was there before the stack is not its rollback's to delete.
+        return (rolls_back and IMPORTED in each.applied.state) or keeps(
+            each.applied.deletion_policy, stack, rolls_back
+        )
 
     async def remove(self, stack: Stack, each: Resource) -> None:
         if each.operation != stack.operation:
@@ -275,6 +280,7 @@ class Undo:
             for each in touched.values():
                 if each.previous is None:
                     kept = keeps(each.applied.deletion_policy, stack, rolls_back=True)
+                    kept = kept or IMPORTED in each.applied.state
                     policy = "Retain" if kept else "Delete"
                     never_made = not each.applied.physical_id and (
                         each.step is None or each.step.phase is Phase.CHECK
