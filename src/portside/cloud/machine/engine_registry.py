@@ -8,6 +8,8 @@ fails is told in the engine's words with the user's names.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -191,31 +193,47 @@ class EngineRegistry:
         head = exchange.head
         if head.parameter("version") == "2" or head.parameter("remote"):
             return False
+        wanted = head.parameter("dockerfile") or "Dockerfile"
+        pieces = exchange.body()
+        seen = await build_context.look(pieces, wanted)
+        if isinstance(seen, build_context.Passing):
+            await self._built(exchange, seen.context, seen.send, pieces_left=True)
+            return True
         with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
             path = Path(scratch) / "context.tar"
-            await build_context.receive(exchange.body(), path)
+            await build_context.receive(_joined(seen, pieces), path)
             try:
-                context = await asyncio.to_thread(
-                    build_context.read, path, head.parameter("dockerfile") or "Dockerfile"
-                )
+                context = await asyncio.to_thread(build_context.read, path, wanted)
             except build_context.ContextError:
                 await tunnel(exchange, self._host(), body=_file(path))  # the engine says it best
                 return True
-            arguments = json.loads(head.parameter("buildargs") or "{}") or {}
-            used = dockerfile.uses(context.dockerfile, {k: v for k, v in arguments.items() if v is not None})
-            anew = head.parameter("pull") in ("1", "true")
-            own = any(self._names.is_own(Reference.parse(use.image)) for use in used)
-            renamed: dict[str, str] = {}
-            if own:
-                async with exchange.attended():
-                    known = logins_of(head.header("X-Registry-Config"))
-                    for image in dict.fromkeys(use.image for use in used):
-                        other = await self._base(image, known, anew=anew)
-                        renamed |= {image: other} if other else {}
-            parameters = [each for each in head.parameters if not (own and each[0] == "pull")]
-            text = dockerfile.renamed(context.dockerfile, used, renamed)
-            await tunnel(exchange, self._host(), head.to(parameters=parameters), build_context.send(context, text))
+            await self._built(exchange, context, functools.partial(build_context.send, context), pieces_left=False)
         return True
+
+    async def _built(
+        self,
+        exchange: Exchange,
+        context: build_context.Context,
+        send: Callable[[str], AsyncIterator[bytes]],
+        *,
+        pieces_left: bool,
+    ) -> None:
+        head = exchange.head
+        arguments = json.loads(head.parameter("buildargs") or "{}") or {}
+        used = dockerfile.uses(context.dockerfile, {k: v for k, v in arguments.items() if v is not None})
+        anew = head.parameter("pull") in ("1", "true")
+        own = any(self._names.is_own(Reference.parse(use.image)) for use in used)
+        renamed: dict[str, str] = {}
+        if own:
+            known = logins_of(head.header("X-Registry-Config"))
+            # While some of the context is still to come, reading on to see the client go would lose it.
+            async with contextlib.nullcontext() if pieces_left else exchange.attended():
+                for image in dict.fromkeys(use.image for use in used):
+                    other = await self._base(image, known, anew=anew)
+                    renamed |= {image: other} if other else {}
+        parameters = [each for each in head.parameters if not (own and each[0] == "pull")]
+        text = dockerfile.renamed(context.dockerfile, used, renamed)
+        await tunnel(exchange, self._host(), head.to(parameters=parameters), send(text))
 
     async def _base(self, image: str, known: dict[str, dict[str, Any]], *, anew: bool) -> str:
         """See that a base image is there; its other name, if a Dockerfile cannot use this one."""
@@ -392,6 +410,12 @@ async def _limited(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Refused(500, f"the container engine did not answer within {seconds:g} seconds") from None
+
+
+async def _joined(begun: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begun
+    async for piece in rest:
+        yield piece
 
 
 async def _file(path: Path) -> AsyncIterator[bytes]:

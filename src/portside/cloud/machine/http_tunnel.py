@@ -187,17 +187,9 @@ async def tunnel(
     reader, writer = await open_connection(host)
     try:
         head = head or exchange.head
-        if body is None:
-            writer.write(head.sent())
-        elif isinstance(body, bytes):
-            writer.write(head.sent(str(len(body))) + body)
-        else:
-            writer.write(head.sent("chunked"))
-            async for piece in body:
-                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                await writer.drain()
-            writer.write(b"0\r\n\r\n")
-        await writer.drain()
+        # An engine that does not want all of it may have answered nevertheless.
+        with suppress(ConnectionError):
+            await _send(writer, head, body)
         exchange.answered = True
         inwards = asyncio.create_task(_pass_on(exchange.reader, writer, half_close=True))
         try:
@@ -207,6 +199,21 @@ async def tunnel(
             await asyncio.gather(inwards, return_exceptions=True)
     finally:
         writer.close()
+
+
+async def _send(writer: asyncio.StreamWriter, head: Head, body: bytes | AsyncIterator[bytes] | None) -> None:
+    if body is None:
+        writer.write(head.sent())
+    elif isinstance(body, bytes):
+        writer.write(head.sent(str(len(body))) + body)
+    else:
+        writer.write(head.sent("chunked"))
+        async for piece in body:
+            if piece:
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                await writer.drain()
+        writer.write(b"0\r\n\r\n")
+    await writer.drain()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, half_close: bool) -> None:
