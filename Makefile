@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up down demo test check golden reference corpus bench clean
+.PHONY: up down demo test nightly check golden reference corpus bench clean
 
 # The thin wrapper: a virtual environment, an engine where there is none, and the main job.
 up: .venv/ready
@@ -28,6 +28,10 @@ demo: .venv/dev
 # All tests: static checks, everything without an engine, and everything with one (installed if need be).
 test: .venv/dev check
 	$(BIN)/python tests/run.py
+
+# What takes too long for every change: random stacks, ten thousand of them.
+nightly: .venv/dev
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q tests/properties
 
 check: .venv/dev
 	$(BIN)/ruff check src tests bench docs examples

@@ -103,24 +103,71 @@ def _unused(operation: OperationModel, source: str) -> Iterator[str]:
             yield member
 
 
+# Namespaces of types whose services are this cloud's own, and the types of theirs that are not.
+OWN_TYPES = {
+    "ApplicationAutoScaling": "application-autoscaling",
+    "AutoScaling": "autoscaling",
+    "CloudFormation": "cloudformation",
+    "CloudWatch": "cloudwatch",
+    "CodeBuild": "codebuild",
+    "CodeConnections": "codeconnections",
+    "CodePipeline": "codepipeline",
+    "CodeStarConnections": "codeconnections",
+    "ECR": "ecr",
+    "ECS": "ecs",
+    "ElasticLoadBalancingV2": "elbv2",
+    "Logs": "logs",
+}
+NOT_OWN = frozenset({"AWS::AutoScaling::LaunchConfiguration", "AWS::CloudWatch::Dashboard"})
+
+
 def _types() -> list[str]:
     from portside.cloud.services.cloudformation import schema
-    from portside.cloud.services.cloudformation.resources.registry import HANDLERS
+    from portside.cloud.services.cloudformation.resources.registry import HANDLERS, WITHHELD
 
     out = [
         "Properties are checked against the registry's schema; a type that is not listed is refused when a template",
-        "is handed in.\n",
-        "| type | replaced when one of these changes | made through |",
-        "|---|---|---|",
+        "is handed in, and so is a property that is listed as not offered when its resource's turn comes.\n",
+        "A type is *real* where one of this cloud's own services makes it do what it says. An *ancillary* type is kept",
+        "and shown by the ancillary endpoint: roles grant, queues hold messages, buckets hold objects, but functions,",
+        "databases, instances, brokers and the like do not run.\n",
+        "| type | replaced when one of these changes | is | properties not offered |",
+        "|---|---|---|---|",
     ]
-    own = {name.replace("-", "") for name in SERVICES}
     for kind, handler in sorted(HANDLERS.items()):
         found = schema.load(kind)
         fixed = sorted({path[0] for path in found.create_only})
-        module = type(handler).__module__.rsplit(".", 1)[-1]
-        through = f"this cloud's own {module}" if module in own else "the ancillary endpoint"
-        out.append(f"| {kind} | {', '.join(fixed) or 'never'} | {through} |")
+        own = OWN_TYPES.get(kind.split("::")[1])
+        real = f"real: {own}" if own and kind not in NOT_OWN else "ancillary"
+        unoffered = ", ".join(sorted(_unoffered(found, handler))) or "none"
+        out.append(f"| {kind} | {', '.join(fixed) or 'never'} | {real} | {unoffered} |")
+    out += [
+        "",
+        "Refused, for they could be shown but would not do what they say:\n",
+        "| type | why |",
+        "|---|---|",
+    ]
+    out += [f"| {kind} | {why} |" for kind, why in sorted(WITHHELD.items())]
     return out
+
+
+def _unoffered(found: Any, handler: Any) -> Iterator[str]:
+    """The properties that a handler refuses, whatever their value: it is asked about each on its own."""
+    from portside.cloud.services.cloudformation.resources.handler import Failure
+
+    values: dict[str, Any] = {"boolean": True, "integer": 1, "number": 1, "array": [], "object": {}}
+    for name, node in found.properties.items():
+        if name in found.attributes:
+            continue
+        kind = found.resolve(node).get("type", "string")
+        value = values.get(kind if isinstance(kind, str) else kind[0], "x")
+        try:
+            handler.refuse({name: value})
+        except Failure as refusal:
+            if f"does not offer {name} " in refusal.message:
+                yield name
+        except (KeyError, IndexError):
+            continue  # it looks at others first, and so takes this one
 
 
 def settings() -> str:

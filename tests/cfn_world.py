@@ -6,10 +6,11 @@ The services keep what they are told, refuse what AWS refuses, and can be made t
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class FakeServices:
         self.clusters: dict[str, Params] = {}
         self.definitions: list[Params] = []
         self.services: dict[str, Params] = {}
+        self.alarms: dict[str, str] = {}
+        self.objects: dict[str, str] = {}
+        self.published: list[Params] = []
+        # CloudFormation itself, which stacks call for the stacks inside them.
+        self.own: Callable[[str], Any] | None = None
         self.made: list[tuple[str, str, Params]] = []
         # (service, operation) -> what happens instead of the call.
         self.broken: dict[tuple[str, str], Callable[[Params], None]] = {}
@@ -54,7 +60,14 @@ class FakeServices:
         try:
             if broken is not None:
                 broken(params)
-            answer: Params = getattr(self, f"{service}_{operation}")(params, caller) or {}
+            if service == "cloudformation" and self.own is not None:
+                answer: Params = self.own(operation)(caller, params)
+                if hasattr(answer, "__await__"):
+                    answer = await answer
+            else:
+                # Tags are taken and forgotten, except where a method says otherwise.
+                default = _forgotten if "Tag" in operation else None
+                answer = getattr(self, f"{service}_{operation}", default)(params, caller) or {}
         finally:
             if number == self.die_after:
                 await self._die()
@@ -69,6 +82,20 @@ class FakeServices:
 
     def asked(self, service: str, operation: str) -> list[Params]:
         return [params for s, o, params in self.made if (s, o) == (service, operation)]
+
+    # S3
+
+    def s3_GetObject(self, params: Params, caller: Caller) -> Params:
+        found = self.objects.get(f"{params['Bucket']}/{params['Key']}")
+        if found is None:
+            raise AwsError("NoSuchKey", "The specified key does not exist.", 404)
+        return {"Body": found.encode()}
+
+    # CloudWatch
+
+    def cloudwatch_DescribeAlarms(self, params: Params, caller: Caller) -> Params:
+        found = [{"AlarmName": n, "StateValue": self.alarms[n]} for n in params["AlarmNames"] if n in self.alarms]
+        return {"MetricAlarms": found if "MetricAlarm" in params["AlarmTypes"] else []}
 
     # SSM
 
@@ -113,7 +140,14 @@ class FakeServices:
     def sns_DeleteTopic(self, params: Params, caller: Caller) -> None:
         self.topics.pop(params["TopicArn"], None)
 
+    def sns_Publish(self, params: Params, caller: Caller) -> Params:
+        if params["TopicArn"] not in self.topics:
+            raise AwsError("NotFound", "Topic does not exist", 404)
+        self.published.append(params)
+        return {"MessageId": str(len(self.published))}
+
     def sns_TagResource(self, params: Params, caller: Caller) -> None: ...
+    def sns_UntagResource(self, params: Params, caller: Caller) -> None: ...
 
     # Logs
 
@@ -129,6 +163,9 @@ class FakeServices:
 
     def logs_PutRetentionPolicy(self, params: Params, caller: Caller) -> None:
         self.groups[params["logGroupName"]]["retentionInDays"] = params["retentionInDays"]
+
+    def logs_DeleteRetentionPolicy(self, params: Params, caller: Caller) -> None:
+        self.groups[params["logGroupName"]].pop("retentionInDays", None)
 
     def logs_DeleteLogGroup(self, params: Params, caller: Caller) -> None:
         if self.groups.pop(params["logGroupName"], None) is None:
@@ -272,7 +309,9 @@ class FakeServices:
     def ecs_ListTagsForResource(self, params: Params, caller: Caller) -> Params:
         return {"tags": []}
 
-    def ecs_TagResource(self, params: Params, caller: Caller) -> None: ...
+
+def _forgotten(params: Params, caller: Caller) -> Params:
+    return {"tags": [], "Tags": []}
 
 
 class Killed(BaseException):
@@ -280,10 +319,13 @@ class Killed(BaseException):
 
 
 class MortalDatabase(Database):
-    """Dies after a given number of commits, or as soon as the services have."""
+    """Dies after a given number of commits, or as soon as the services have. In memory, with what an earlier one
+    held as `image`, where there is no path."""
 
-    def __init__(self, path: Path, fake: FakeServices, die_at: int) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path | None, fake: FakeServices, die_at: int, image: bytes = b"") -> None:
+        super().__init__(path or ":memory:")
+        if image:
+            self._connection.deserialize(image)
         self.fake = fake
         self.left = die_at
 
@@ -297,6 +339,9 @@ class MortalDatabase(Database):
         if self.left == 0:
             self.fake.dead = True
             raise Killed
+
+    def image(self) -> bytes:
+        return self._connection.serialize()
 
 
 async def _bury() -> None:
@@ -312,38 +357,66 @@ async def _bury() -> None:
 
 
 _OURS = frozenset(
-    {"StackLoop._begin", "Steps.advance", "Undo._remove", "Undo._restore", "Undo._discard", "Loop._work"}
+    {"Beginnings.begin", "Steps.advance", "Undo.remove", "Undo._restore", "CleanUp._discard", "Loop._work"}
 )
 
 
 class World:
-    """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`."""
+    """One cloud's CloudFormation over `FakeServices`. `async with World(...).running() as world`. Without a path
+    its state is kept in memory from one `running` to the next."""
 
-    def __init__(self, path: Path, *, seed: int = 1) -> None:
+    def __init__(self, path: Path | None = None, *, seed: int = 1) -> None:
         self.path = path
+        self.image = b""
         self.seed = seed
         self.clock = VirtualClock()
         self.fake = FakeServices(self.clock)
         self.api: CloudFormationApi
-        self.database: Database
+        self.database: MortalDatabase
 
     @asynccontextmanager
     async def running(self, die_at_commit: int = 0) -> AsyncIterator[World]:
         self.fake.dead = False
         self.fake.die_after = 0
-        self.database = MortalDatabase(self.path, self.fake, die_at_commit)
+        self.database = MortalDatabase(self.path, self.fake, die_at_commit, self.image)
+        self._make()
+        try:
+            async with AsyncExitStack() as self._life:
+                await self._life.enter_async_context(self.api)
+                yield self
+                await self._life.aclose()
+        finally:
+            if self.path is None:
+                self.image = self.database.image()
+            self.database.close()
+            if self.fake.dead:
+                await _bury()
+
+    def _make(self) -> None:
         self.seed += 1
         self.api = CloudFormationApi(
             database=self.database, ids=Ids(self.seed), clock=self.clock, calls=self.fake, log=quiet_log()
         )
         self.operations = self.api.service().operations
-        try:
-            async with self.api:
-                yield self
-        finally:
-            self.database.close()
-            if self.fake.dead:
-                await _bury()
+        self.fake.own = self.operations.__getitem__
+
+    def copy(self) -> World:
+        """Another world with the same past, to go on in differently. Only without a path, and not while running."""
+        other = World(seed=self.seed)
+        other.image = self.image
+        other.clock = VirtualClock(self.clock.now())
+        other.fake.clock = other.clock
+        for name, value in vars(self.fake).items():
+            if name not in ("clock", "broken", "own") and not callable(value):
+                setattr(other.fake, name, copy.deepcopy(value))
+        other.fake.broken = dict(self.fake.broken)
+        return other
+
+    async def restart(self) -> None:
+        """Another process over the same state."""
+        await self._life.aclose()
+        self._make()
+        await self._life.enter_async_context(self.api)
 
     async def call(self, operation: str, **params: Any) -> Params:
         result: Any = self.operations[operation](CALLER, params)

@@ -217,7 +217,8 @@ class World:
         self.builds = FakeBuilds(self.buckets)
         self.roles = FakeRoles(self.clock)
         self.calls = Cloud(self.clock)
-        self.calls.fakes += [self.buckets, self.builds]
+        # Before those of CloudFormation, whose S3 holds templates only.
+        self.calls.fakes[:0] = [self.buckets, self.builds]
         self.pipelines: CodePipeline
         self.database: MortalDatabase
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
     from portside.cloud.machine.resolver import Address
     from portside.cloud.services.applicationautoscaling.service import ApplicationAutoScaling
+    from portside.cloud.services.cloudformation.api import CloudFormationApi
     from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
     from portside.cloud.services.ecs.agent_pages import AgentPages
@@ -112,6 +113,7 @@ class Cloud:
                 "/_portside/credentials": self._credentials,
                 "/_portside/metadata": self._metadata,
                 "/_portside/exec": self._execute,
+                "/_portside/waitcondition": self._wait_condition,
             },
             account=settings.account,
             region=settings.region,
@@ -136,6 +138,7 @@ class Cloud:
         self._surroundings: Surroundings | None = None
         self._surrounding = asyncio.Lock()
         self._pages_of_tasks: AgentPages | None = None
+        self._stacks: CloudFormationApi | None = None
 
     async def __aenter__(self) -> Cloud:
         async with AsyncExitStack() as parts:
@@ -399,8 +402,9 @@ class Cloud:
         await self._load("cloudformation", "cloudformation.api")
         from portside.cloud.services.cloudformation.api import CloudFormationApi
 
-        api = CloudFormationApi(calls=self.dispatcher, roles=self.access, **self._shared)
-        await self._parts.enter_async_context(api.loop)
+        api = CloudFormationApi(calls=self.dispatcher, roles=self.access, pace=self.pace, **self._shared)
+        await self._parts.enter_async_context(api)
+        self._stacks = api
         return api.service()
 
     async def _make_cloudwatch(self) -> Service:
@@ -445,6 +449,11 @@ class Cloud:
         )
         await self._parts.enter_async_context(tracking.loop)
         tracking.resume()
+        from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
+
+        scheduled = ScheduledActions(calls=self.dispatcher, **self._shared)
+        await self._parts.enter_async_context(scheduled.loop)
+        scheduled.resume()
         api = AutoScalingApi(
             database=self.database,
             clock=self.clock,
@@ -453,6 +462,7 @@ class Cloud:
             log=self.log,
             ancillary=self.ancillary,
             tracking=tracking,
+            scheduled=scheduled,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)
@@ -546,6 +556,11 @@ class Cloud:
         await self.dispatcher.service("ecs")
         assert self._pages_of_tasks is not None
         await self._pages_of_tasks.credentials(connection, receive, send)
+
+    async def _wait_condition(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+        await self.dispatcher.service("cloudformation")
+        assert self._stacks is not None
+        await self._stacks.page(connection, receive, send)
 
     async def _metadata(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("ecs")

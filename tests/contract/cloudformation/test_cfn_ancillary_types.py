@@ -8,84 +8,14 @@ from typing import Any
 
 import pytest
 
-from cfn_world import CALLER, body
-from portside.cloud.kernel.clock import SystemClock
-from portside.cloud.kernel.database import Database
-from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.ancillary import Ancillary
-from portside.cloud.services.cloudformation.api import CloudFormationApi
-from portside.testing.server import ACCOUNT, quiet_log
-
-SETTLE_LIMIT = 60.0
-
-
-class Cloud:
-    """CloudFormation over the ancillary endpoint, in real time."""
-
-    def __init__(self, api: CloudFormationApi, calls: Ancillary) -> None:
-        self.calls = calls
-        self.operations = api.service().operations
-
-    async def do(self, operation: str, **params: Any) -> Any:
-        result: Any = self.operations[operation](CALLER, params)
-        return await result if hasattr(result, "__await__") else result
-
-    async def ask(self, service: str, operation: str, **params: Any) -> Any:
-        return await self.calls(service, operation, params, CALLER)
-
-    async def settle(self, name: str) -> str:
-        clock = SystemClock()
-        end = clock.now() + SETTLE_LIMIT
-        while clock.now() < end:
-            status: str = (await self.do("DescribeStacks", StackName=name))["Stacks"][0]["StackStatus"]
-            if not status.endswith("_IN_PROGRESS"):
-                return status
-            await clock.sleep_until(clock.now() + 0.02)
-        raise AssertionError("the stack does not come to rest")
-
-    async def create(self, template: Any, **params: Any) -> dict[str, str]:
-        made = await self.do("CreateStack", StackName="web", TemplateBody=body(template), **params)
-        self.id = made["StackId"]
-        status = await self.settle(self.id)
-        assert status == "CREATE_COMPLETE", await self.reasons()
-        return await self.outputs()
-
-    async def update(self, template: Any, **params: Any) -> dict[str, str]:
-        await self.do("UpdateStack", StackName="web", TemplateBody=body(template), **params)
-        assert await self.settle(self.id) == "UPDATE_COMPLETE", await self.reasons()
-        return await self.outputs()
-
-    async def delete(self) -> None:
-        await self.do("DeleteStack", StackName="web")
-        assert await self.settle(self.id) == "DELETE_COMPLETE", await self.reasons()
-
-    async def outputs(self) -> dict[str, str]:
-        (stack,) = (await self.do("DescribeStacks", StackName=self.id))["Stacks"]
-        return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
-
-    async def reasons(self) -> list[str]:
-        events = (await self.do("DescribeStackEvents", StackName=self.id))["StackEvents"]
-        return [
-            f"{each['LogicalResourceId']} {each['ResourceStatus']} {each['ResourceStatusReason']}"
-            for each in events
-            if each["ResourceStatusReason"]
-        ]
+from cfn_ancillary import Cloud, ancillary_cloud
 
 
 @pytest.fixture
 async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    # The endpoint's socket lies in the working directory, whose name may be too long for one.
     monkeypatch.chdir(tmp_path)
-    database = Database(tmp_path / "state.db")
-    try:
-        async with Ancillary(directory=tmp_path, account=ACCOUNT, endpoint="", log=quiet_log()) as calls:
-            api = CloudFormationApi(
-                database=database, ids=Ids(), clock=SystemClock(), calls=calls, log=quiet_log()
-            )
-            async with api:
-                yield Cloud(api, calls)
-    finally:
-        database.close()
+    async with ancillary_cloud(tmp_path) as made:
+        yield made
 
 
 def trust(service: str) -> dict[str, Any]:
@@ -200,7 +130,6 @@ async def test_a_group_of_instances_with_its_alarms(cloud: Cloud) -> None:
         },
         "Instances": {
             "Type": "AWS::AutoScaling::AutoScalingGroup",
-            "CreationPolicy": {"ResourceSignal": {"Count": 1, "Timeout": "PT5M"}},
             "Properties": {
                 "MinSize": "1",
                 "MaxSize": "5",
@@ -320,6 +249,7 @@ async def test_an_old_launch_configuration(cloud: Cloud) -> None:
 
 async def test_buckets(cloud: Cloud) -> None:
     resources: dict[str, Any] = {
+        "Queue": {"Type": "AWS::SQS::Queue"},
         "Bucket": {
             "Type": "AWS::S3::Bucket",
             "Properties": {
@@ -336,7 +266,31 @@ async def test_buckets(cloud: Cloud) -> None:
                     ]
                 },
                 "LifecycleConfiguration": {
-                    "Rules": [{"Id": "old", "Status": "Enabled", "ExpirationInDays": 30}],
+                    "Rules": [
+                        {
+                            "Id": "old",
+                            "Status": "Enabled",
+                            "ExpirationInDays": 30,
+                            "ObjectSizeGreaterThan": "128",
+                            "NoncurrentVersionTransitions": [
+                                {"TransitionInDays": 7, "StorageClass": "STANDARD_IA"}
+                            ],
+                        }
+                    ],
+                },
+                "NotificationConfiguration": {
+                    "QueueConfigurations": [
+                        {
+                            "Queue": {"Fn::GetAtt": ["Queue", "Arn"]},
+                            "Event": "s3:ObjectCreated:*",
+                            "Filter": {"S3Key": {"Rules": [{"Name": "suffix", "Value": ".zip"}]}},
+                        }
+                    ]
+                },
+                "ObjectLockEnabled": True,
+                "ObjectLockConfiguration": {
+                    "ObjectLockEnabled": "Enabled",
+                    "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
                 },
                 "Tags": [{"Key": "a", "Value": "b"}],
             },
@@ -367,10 +321,18 @@ async def test_buckets(cloud: Cloud) -> None:
     assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Enabled"
     rules = (await cloud.ask("s3", "GetBucketLifecycleConfiguration", **bucket))["Rules"]
     assert rules[0]["Expiration"]["Days"] == 30
+    assert rules[0]["NoncurrentVersionTransitions"][0]["NoncurrentDays"] == 7
+    told = (await cloud.ask("s3", "GetBucketNotificationConfiguration", **bucket))["QueueConfigurations"]
+    assert told[0]["Filter"]["Key"]["FilterRules"] == [{"Name": "suffix", "Value": ".zip"}]
+    lock = (await cloud.ask("s3", "GetObjectLockConfiguration", **bucket))["ObjectLockConfiguration"]
+    assert lock["Rule"]["DefaultRetention"]["Mode"] == "GOVERNANCE"
     assert f"arn:aws:s3:::{out['Bucket']}/*" in (await cloud.ask("s3", "GetBucketPolicy", **bucket))["Policy"]
     resources["Bucket"]["Properties"]["VersioningConfiguration"] = {"Status": "Suspended"}
+    del resources["Bucket"]["Properties"]["NotificationConfiguration"]
     await cloud.update(template)
     assert (await cloud.ask("s3", "GetBucketVersioning", **bucket))["Status"] == "Suspended"
+    left = await cloud.ask("s3", "GetBucketNotificationConfiguration", **bucket)
+    assert not left.get("QueueConfigurations")
     await cloud.delete()
     assert (await cloud.ask("s3", "ListBuckets"))["Buckets"] == []
 

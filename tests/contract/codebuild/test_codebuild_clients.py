@@ -135,7 +135,7 @@ async def test_resource_types(tmp_path):
         (found,) = world.call("BatchGetProjects", names=["app"])["projects"]
         assert found["timeoutInMinutes"] == 60
         with pytest.raises(Failure, match="does not offer webhooks"):
-            await handler.update(work(less | {"Triggers": {"Webhook": True}}, physical_id="app"))
+            handler.refuse(less | {"Triggers": {"Webhook": True}})
         await handler.delete(work(less, physical_id="app"))
         assert await handler.find(work(less)) is None
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation import documents, graph, properties, rows, schema, template
+from portside.cloud.services.cloudformation import begin, documents, graph, properties, rows, schema, template
 from portside.cloud.services.cloudformation.intrinsics import Evaluator, NoResources, Surroundings
 from portside.cloud.services.cloudformation.plan import Verdict, decide
 from portside.cloud.services.cloudformation.records import Applied
@@ -111,6 +111,21 @@ def test_a_decision_lists_what_differs_and_nothing_else(before: dict[str, Any], 
 def test_fitting_twice_changes_nothing(found: dict[str, Any]) -> None:
     once = fitted(found)
     assert fitted(once) == once
+
+
+SIDES = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2))
+
+
+@given(SIDES, SIDES, SIDES)
+def test_a_doubtful_property_always_differs_from_what_is_wanted_if_it_can(
+    before: dict[str, int], attempted: dict[str, int], wanted: dict[str, int]
+) -> None:
+    found = begin.in_doubt(before, attempted, wanted)
+    for name in before | attempted:
+        sides = (before.get(name), attempted.get(name))
+        assert found.get(name) in sides
+        if any(side != wanted.get(name) for side in sides):
+            assert found.get(name) != wanted.get(name)
 
 
 STYLES = st.sampled_from(

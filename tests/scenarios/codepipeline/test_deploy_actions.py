@@ -256,7 +256,7 @@ async def test_parameters_come_from_the_configuration_file_under_the_overrides_a
         (
             {"service.template": template(), "s.json": b'{"StackPolicy": {"Statement": []}}'},
             {"TemplateConfiguration": "App::s.json"},
-            ["StackPolicyBody"],
+            ["Error validating stack policy: Invalid stack policy"],
         ),
         ({"service.template": b"{"}, {}, ["Template format error"]),
     ],

@@ -459,7 +459,7 @@ async def test_a_success_condition_looks_at_an_alarm(world):
     await world.bind()
     world.builds.script = lambda commit: {}
     alarms = Alarms()
-    world.calls.fakes.append(alarms)
+    world.calls.fakes.insert(0, alarms)
     await world.create(conditional("onSuccess", "FAIL", rule("CloudWatchAlarm", AlarmName="errors", WaitTime="1")))
     await world.reach("Build", "Success")
     await world.clock.advance(30)

@@ -196,7 +196,7 @@ async def test_overhead_between_commit_and_staging_is_under_a_second_of_waiting(
 async def test_an_approval_tells_its_topic_and_expires_after_seven_days(world):
     await world.bind()
     topic = "arn:aws:sns:us-east-1:000000000000:approvals"
-    world.calls.fakes.append(Topics())
+    world.calls.fakes.insert(0, Topics())
     await world.create(
         pipeline(
             stage("Source", github()),

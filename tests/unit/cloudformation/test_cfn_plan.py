@@ -156,7 +156,7 @@ def test_custom_names() -> None:
 def test_every_handler_has_a_schema_and_names_real_properties(kind: str) -> None:
     facts = registry.facts(kind)
     assert not facts.name_property or facts.name_property in facts.schema.properties
-    assert facts.volatile <= facts.schema.attributes
+    assert facts.volatile <= facts.schema.attributes | facts.attributes
 
 
 @pytest.mark.parametrize(

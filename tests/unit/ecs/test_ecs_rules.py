@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -45,6 +46,42 @@ from portside.cloud.services.ecs.records import (
 )
 def test_the_cluster_that_user_data_names(text: str, cluster: str | None) -> None:
     assert userdata.cluster_named(text) == cluster
+
+
+@pytest.mark.parametrize(
+    ("script", "source"),
+    [
+        ("/opt/aws/bin/cfn-init -v --stack web --resource Launch --region us-east-1", ("web", "Launch")),
+        ("/opt/aws/bin/cfn-init -v \\\n  --stack=web \\\n  --resource=Launch", ("web", "Launch")),
+        ("cfn-init -s 'web' -r \"Launch\" || exit 1", ("web", "Launch")),
+        ("# cfn-init --stack web --resource Launch", None),
+        ("cfn-signal --stack web --resource Launch", None),
+        ("cfn-init --stack web", None),
+    ],
+)
+def test_the_resource_that_cfn_init_carries_out(script, source):
+    assert userdata.initialised_from(f"#!/bin/bash\n{script}\n") == source
+
+
+@pytest.mark.parametrize(
+    ("init", "cluster"),
+    [
+        ({"config": {"commands": {"01": {"command": "echo ECS_CLUSTER=web >> /etc/ecs/ecs.config"}}}}, "web"),
+        (
+            {"config": {"files": {"/etc/ecs/ecs.config": {"content": ["ECS_CLUSTER=web", "ECS_LOGLEVEL=info"]}}}},
+            "web",
+        ),
+        ({"config": {"files": {"/etc/ecs/ecs.config": {"content": "ECS_LOGLEVEL=info"}}}}, "default"),
+        ({"config": {"packages": {"yum": {"httpd": []}}}}, None),
+    ],
+)
+def test_the_cluster_in_a_stacks_metadata(init, cluster):
+    assert userdata.cluster_in_metadata(json.dumps({"AWS::CloudFormation::Init": init})) == cluster
+
+
+@pytest.mark.parametrize("metadata", ["", "{}", "[]", "no JSON"])
+def test_metadata_without_instructions_name_no_cluster(metadata):
+    assert userdata.cluster_in_metadata(metadata) is None
 
 
 def test_user_data_is_base64_and_may_be_zipped_or_encoded_twice() -> None:

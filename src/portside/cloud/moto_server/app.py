@@ -22,7 +22,7 @@ from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.serialise import Response
 
-HOSTS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing"}
+HOSTS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing", "sagemaker": "api.sagemaker"}
 # None of these is the first to need a role, so that moto's part for IAM is not loaded for them.
 ROLELESS = frozenset({"s3", "ssm", "secretsmanager", "sns", "sqs", "events", "kms", "codecommit"})
 SERVICE_HEADER = "x-portside-service"
@@ -92,6 +92,10 @@ class MotoApp:
             from portside.cloud.moto_server import bucket_policies
 
             bucket_policies.install()
+        if request.service == "ec2":
+            from portside.cloud.moto_server import launch_versions
+
+            launch_versions.install()
         mock_random.seed(seed)
         headers = HTTPHeaders()
         for key, value in request.headers.items():

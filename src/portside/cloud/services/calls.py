@@ -74,6 +74,8 @@ class Roles(Protocol):
 
 # The parameter of StartBuild by which a pipeline hands over its artifacts; docs/decisions/0011-delivery.md.
 PIPELINE_KEY = "portside:pipeline"
+# The parameter of calls about nested stacks that names their parent; docs/decisions/0022-stack-execution.md.
+PARENT_KEY = "portside:parent"
 
 
 Handler = Callable[[Caller, Params], Params | Awaitable[Params]]

@@ -11,7 +11,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.applicationautoscaling import errors, metrics, records
 from portside.cloud.services.applicationautoscaling.policy_loop import PolicyLoop
-from portside.cloud.services.applicationautoscaling.records import DIMENSION, NAMESPACE, Policy
+from portside.cloud.services.applicationautoscaling.records import CONFIGURATIONS, DIMENSION, NAMESPACE, Policy
 from portside.cloud.services.applicationautoscaling.requests import check_namespace, key_of, page, resource_of
 from portside.cloud.services.calls import Caller, Params, operation
 
@@ -53,7 +53,7 @@ class PolicyCalls:
             alarms = made.alarms
             if kind == TRACKING and not alarms:
                 alarms = [f"TargetTracking-{resource}-Alarm{way}-{self._ids.uuid()}" for way in ("High", "Low")]
-            spec = {f"{kind}PolicyConfiguration": given}
+            spec = {CONFIGURATIONS[kind]: given}
             made = replace(made, spec=spec, alarms=alarms, settled=kind != TRACKING)
             records.save_policy(tx, made)
             tx.after_commit(lambda: self._policies.loop.wake(made.arn))
@@ -90,18 +90,18 @@ class PolicyCalls:
 
 def _configuration(kind: str, params: Params, resource: str, before: Policy | None) -> Params:
     """The configuration that the policy gets. Raises AwsError ValidationException."""
-    if kind == "PredictiveScaling":
+    if kind == "PredictiveScaling" or params.get("PredictiveScalingPolicyConfiguration"):
         raise errors.not_offered("predictive scaling")
     if kind not in (STEPS, TRACKING):
         raise errors.invalid(f"Unsupported policy type: {kind}")
     if before is not None and before.kind != kind:
         raise errors.invalid(f"The policy type of an existing scaling policy cannot be changed: {before.name}")
-    other = TRACKING if kind == STEPS else STEPS
-    if params.get(f"{other}PolicyConfiguration"):
-        raise errors.invalid(f"{other}PolicyConfiguration cannot be used with the policy type {kind}.")
-    given: Params | None = params.get(f"{kind}PolicyConfiguration")
+    other = CONFIGURATIONS[TRACKING if kind == STEPS else STEPS]
+    if params.get(other):
+        raise errors.invalid(f"{other} cannot be used with the policy type {kind}.")
+    given: Params | None = params.get(CONFIGURATIONS[kind])
     if not given:
-        raise errors.invalid(f"{kind}PolicyConfiguration is required for the policy type {kind}.")
+        raise errors.invalid(f"{CONFIGURATIONS[kind]} is required for the policy type {kind}.")
     if kind == STEPS:
         _check_steps(given)
         return {"MetricAggregationType": "Average"} | given

@@ -15,6 +15,11 @@ from portside.cloud.kernel.database import Row, Transaction, Value
 from portside.cloud.services.calls import Params
 
 NAMESPACE = "ecs"
+# The parameter that holds the configuration of each type of policy.
+CONFIGURATIONS = {
+    "StepScaling": "StepScalingPolicyConfiguration",
+    "TargetTrackingScaling": "TargetTrackingScalingPolicyConfiguration",
+}
 DIMENSION = "ecs:service:DesiredCount"
 ACTIVITIES_KEPT = 6 * 7 * 24 * 3600.0
 
@@ -117,7 +122,7 @@ class Policy:
 
     @property
     def configuration(self) -> Params:
-        found: Params = self.spec.get(f"{self.kind}PolicyConfiguration") or {}
+        found: Params = self.spec.get(CONFIGURATIONS[self.kind]) or {}
         return found
 
 

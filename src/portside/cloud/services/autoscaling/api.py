@@ -16,6 +16,7 @@ from portside.cloud.services.autoscaling import records
 from portside.cloud.services.autoscaling.groups import GroupApi
 from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
 from portside.cloud.services.autoscaling.records import GroupState
+from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
 from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
 from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, step
@@ -25,7 +26,7 @@ DEFAULT_COOLDOWN = 300
 
 class AutoScalingApi:
     """`ancillary` keeps the groups; without it their operations are not answered here. `tracking` are the policies
-    that track a target; without it there are none."""
+    that track a target, `scheduled` the actions with a time; without them there are none."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class AutoScalingApi:
         log: Log,
         ancillary: Calls | None = None,
         tracking: TrackingPolicies | None = None,
+        scheduled: ScheduledActions | None = None,
     ) -> None:
         self._groups = (
             GroupApi(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
@@ -50,11 +52,14 @@ class AutoScalingApi:
         self._calls = calls
         self._log = log.bind(service="autoscaling")
         self._tracking = tracking
+        self._scheduled = scheduled
 
     def service(self) -> Service:
         operations = operations_of(self._groups) if self._groups is not None else {}
         if self._tracking is not None:
             operations |= operations_of(self._tracking)
+        if self._scheduled is not None:
+            operations |= operations_of(self._scheduled)
         return Service("autoscaling", operations | operations_of(self), partial=True)
 
     @property

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from portside.cloud.kernel.clock import Clock
+from portside.cloud.kernel.clock import AWS_PACE, Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.services.calls import Calls, Roles, Service, operations_of
+from portside.cloud.services.cloudformation import signals
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
 from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.notices_loop import NoticesLoop
 from portside.cloud.services.cloudformation.read_calls import ReadCalls
 from portside.cloud.services.cloudformation.records import MIGRATIONS
+from portside.cloud.services.cloudformation.recovery_calls import RecoveryCalls
 from portside.cloud.services.cloudformation.session import Callers, Zones
+from portside.cloud.services.cloudformation.signal_calls import SignalCalls
 from portside.cloud.services.cloudformation.stack_loop import StackLoop
 
 NAME = "cloudformation"
 
 
-class CloudFormationApi(ChangeSetCalls, ReadCalls):
+class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, ReadCalls):
     """Every operation that this cloud offers of CloudFormation."""
 
     def __init__(
@@ -36,10 +40,13 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
         calls: Calls,
         log: Log,
         roles: Roles | None = None,
+        pace: Pace = AWS_PACE,
     ) -> None:
         database.migrate(NAME, MIGRATIONS)
+        database.migrate(f"{NAME}-signals", signals.MIGRATIONS)
         zones = Zones(calls)
-        journal = Journal(clock, ids)
+        self.notices = NoticesLoop(database=database, clock=clock, calls=calls, log=log)
+        journal = Journal(clock, ids, self.notices.noted)
         callers = Callers(roles, clock)
         self.loop = StackLoop(
             database=database,
@@ -50,6 +57,7 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
             zones=zones,
             journal=journal,
             callers=callers,
+            pace=pace,
         )
         super().__init__(
             database=database,
@@ -63,11 +71,14 @@ class CloudFormationApi(ChangeSetCalls, ReadCalls):
         )
 
     async def __aenter__(self) -> CloudFormationApi:
+        await self.notices.loop.__aenter__()
+        self.notices.resume()
         await self.loop.__aenter__()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self.loop.__aexit__(*details)
+        await self.notices.loop.__aexit__(*details)
 
     def service(self) -> Service:
         return Service(NAME, operations_of(self))

@@ -13,6 +13,7 @@ from typing import Any
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.documents import invalid
@@ -69,6 +70,17 @@ class Operations:
         if found is None:
             raise invalid(f"Stack with id {name} does not exist")
         return found
+
+    def _repeated(self, stack: Stack, caller: Caller, token: str, wanted: str) -> bool:
+        """Whether a call only repeats an earlier one that carried the same token."""
+        if not token:
+            return False
+        before = rows.operation_of_token(self._db, caller.region, stack.id, token)
+        if before is not None and before != wanted:
+            raise AwsError(
+                "TokenAlreadyExistsException", f"Token {token} was already used by another operation, {before}."
+            )
+        return before is not None
 
 
 def page(items: list[Any], params: Params, size: int) -> tuple[list[Any], str | None]:

@@ -24,6 +24,7 @@ from portside.cloud.services.cloudformation.proposal import (
     require_types,
 )
 from portside.cloud.services.cloudformation.records import (
+    UPDATABLE,
     ChangeSet,
     ChangeSetStatus,
     ExecutionStatus,
@@ -31,7 +32,7 @@ from portside.cloud.services.cloudformation.records import (
     Stack,
     StackStatus,
 )
-from portside.cloud.services.cloudformation.stack_calls import StackCalls, refuse_update
+from portside.cloud.services.cloudformation.stack_calls import StackCalls, keeps_failures, modes, refuse_update
 
 NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
@@ -56,7 +57,7 @@ class ChangeSetCalls(StackCalls):
         if any(each.name == name for each in rows.change_sets(self._db, stack.id)):
             raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
         if not new:
-            refuse_update(stack)
+            refuse_update(stack, without_rollback=True)
         before = None if new else stack.spec
         body = await read_body(params, self._calls, caller, None if before is None else before.sent)
         spec, parsed = await make_spec(params, body, before, self._calls, caller, direct=False)
@@ -78,7 +79,8 @@ class ChangeSetCalls(StackCalls):
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
         )
-        refused = proposal.trouble or (NO_CHANGES if not new and nothing_changes(stack, proposal) else "")
+        idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
+        refused = proposal.trouble or (NO_CHANGES if idle else "")
         if refused:
             made = replace(
                 made,
@@ -163,6 +165,11 @@ class ChangeSetCalls(StackCalls):
     @operation("ExecuteChangeSet")
     async def execute_change_set(self, caller: Caller, params: Params) -> Params:
         found = self._find(caller, params)
+        before = rows.stack_by_id(self._db, found.stack_id)
+        if before is not None and self._repeated(
+            before, caller, params.get("ClientRequestToken", ""), "ExecuteChangeSet"
+        ):
+            return {}
         refuse_execution(found)
         stack = rows.stack_by_id(self._db, found.stack_id)
         if stack is None:
@@ -171,7 +178,8 @@ class ChangeSetCalls(StackCalls):
             raise invalid("DisableRollback cannot be set when OnStackFailure of the change set is.")
         proposal = Proposal(found.spec, template.parse(found.spec.body), Plan(), None)
         token = params.get("ClientRequestToken", "")
-        no_rollback = bool(params.get("DisableRollback", False)) or found.on_stack_failure == "DO_NOTHING"
+        no_rollback = keeps_failures(params) or found.on_stack_failure == "DO_NOTHING"
+        retains = modes(params)["retain_except_on_create"]
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
             again = rows.change_set_by_id(tx, found.id)
@@ -195,12 +203,21 @@ class ChangeSetCalls(StackCalls):
                     termination_protection=False,
                     change_set=found.id,
                     updated=self._clock.now(),
+                    retain_except_on_create=retains,
                 )
             else:
-                refuse_update(now)
+                refuse_update(now, without_rollback=no_rollback)
                 self.begin_update(
-                    tx, now, proposal, caller, token=token, disable_rollback=no_rollback, change_set=found.id
+                    tx,
+                    now,
+                    proposal,
+                    caller,
+                    token=token,
+                    disable_rollback=no_rollback,
+                    change_set=found.id,
+                    retain_except_on_create=retains,
                 )
+            rows.add_token(tx, caller.region, now.id, token, "ExecuteChangeSet")
             rows.save_change_set(tx, executed)
         return {}
 

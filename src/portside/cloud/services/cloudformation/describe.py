@@ -48,6 +48,10 @@ def stack(found: Stack) -> Params:
         "RoleARN": found.spec.role or None,
         "Tags": shown_tags(found.spec),
         "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+        "ParentId": found.parent or None,
+        "RootId": found.root or None,
+        "DeploymentConfig": {"Mode": "EXPRESS"} if found.express else None,
+        "RetainExceptOnCreate": found.retain_except_on_create or None,
     }
     # Outputs are settled at the end of an operation and cannot be read before.
     settled = not found.status.busy or "CLEANUP" in found.status
@@ -78,6 +82,8 @@ def stack_summary(found: Stack) -> Params:
         "StackStatus": found.status.value,
         "StackStatusReason": found.reason or None,
         "DriftInformation": {"StackDriftStatus": NOT_CHECKED},
+        "ParentId": found.parent or None,
+        "RootId": found.root or None,
     }
 
 

@@ -6,6 +6,7 @@ Owns the form of event ids and what an event carries; decides nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,14 @@ STACK_TYPE = "AWS::CloudFormation::Stack"
 
 
 class Journal:
-    def __init__(self, clock: Clock, ids: Ids) -> None:
+    """`noted` is called in the transaction of every event."""
+
+    def __init__(
+        self, clock: Clock, ids: Ids, noted: Callable[[Transaction, Stack], None] = lambda tx, stack: None
+    ) -> None:
         self._clock = clock
         self._ids = ids
+        self._noted = noted
 
     def stack(self, tx: Transaction, stack: Stack, status: StackStatus, reason: str = "", **fields: Any) -> Stack:
         """Move the stack and tell so."""
@@ -33,6 +39,7 @@ class Journal:
         if now is not None:
             # May have been switched while the operation was under way.
             fields.setdefault("termination_protection", now.termination_protection)
+            fields.setdefault("policy", now.policy)
         moved = replace(stack, status=status, reason=reason, **fields)
         rows.save_stack(tx, moved)
         self.told(tx, moved)
@@ -53,6 +60,7 @@ class Journal:
             token=stack.token,
         )
         rows.add_event(tx, event)
+        self._noted(tx, stack)
 
     def resource(
         self,
@@ -115,3 +123,4 @@ class Journal:
             token=stack.token,
         )
         rows.add_event(tx, event)
+        self._noted(tx, stack)

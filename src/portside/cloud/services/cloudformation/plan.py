@@ -51,7 +51,10 @@ class Facts:
     replaces: Callable[[Params, Params], bool] = lambda old, new: False
 
     def has_attribute(self, name: str) -> bool:
-        return name in self.attributes or self.schema.has_attribute(name)
+        return name in self.attributes or name.split(".")[0] in self.attributes or self.schema.has_attribute(name)
+
+    def is_volatile(self, name: str) -> bool:
+        return name in self.volatile or name.split(".")[0] in self.volatile
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ class PlannedView:
             return given
         if found.applied is None or found.decision.verdict in (Verdict.CREATE, Verdict.REPLACE):
             return UNKNOWN
-        if found.decision.verdict is Verdict.UPDATE and name in facts.volatile:
+        if found.decision.verdict is Verdict.UPDATE and facts.is_volatile(name):
             return UNKNOWN
         return found.applied.attributes.get(name, UNKNOWN)
 

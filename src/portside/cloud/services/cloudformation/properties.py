@@ -118,7 +118,7 @@ def _object(
     for name, member in value.items():
         inner = members.get(name)
         if inner is None:
-            inner = next((each for pattern, each in patterns.items() if re.search(pattern, name)), None)
+            inner = next((each for pattern, each in patterns.items() if _matches(pattern, name)), None)
         if inner is not None:
             found[name] = _walk(schema, inner, member, f"{path}/{name}", errors)
         elif node.get("additionalProperties") is False and members:
@@ -176,6 +176,11 @@ def _one_of(schema: Schema, choices: list[dict[str, Any]], value: Any, path: str
             return found
     errors += mine
     return found
+
+
+def _matches(pattern: str, name: str) -> bool:
+    compiled = _compile(pattern)
+    return compiled is None or compiled.search(name) is not None
 
 
 @lru_cache(maxsize=256)

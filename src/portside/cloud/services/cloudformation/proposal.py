@@ -19,10 +19,12 @@ from portside.cloud.services.cloudformation import (
     limits,
     outputs,
     parameters,
+    policies,
     rows,
     rules,
     template,
     transforms,
+    triggers,
 )
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
@@ -32,7 +34,7 @@ from portside.cloud.services.cloudformation.intrinsics import (
     Surroundings,
 )
 from portside.cloud.services.cloudformation.plan import Plan, PlannedView, active, plan
-from portside.cloud.services.cloudformation.records import Output, Spec, Stack, Value
+from portside.cloud.services.cloudformation.records import Output, ResourceStatus, Spec, Stack, Value
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.session import Zones, evaluator
 from portside.cloud.services.cloudformation.stored import bucket_and_key
@@ -70,11 +72,11 @@ async def read_body(params: Params, calls: Calls, caller: Caller, previous: str 
             )
         return str(body)
     if url:
-        return await _fetch(url, calls, caller)
+        return await fetch(url, calls, caller)
     raise invalid("Either Template URL or Template Body must be specified.")
 
 
-async def _fetch(url: str, calls: Calls, caller: Caller) -> str:
+async def fetch(url: str, calls: Calls, caller: Caller) -> str:
     bucket, key = _s3_place(url, caller.endpoint)
     try:
         answer = await calls("s3", "GetObject", {"Bucket": bucket, "Key": key}, caller)
@@ -165,9 +167,9 @@ async def make_spec(
     notifications = params.get("NotificationARNs")
     if notifications is None:
         notifications = previous.notifications if previous is not None else ()
-    rollback = params.get("RollbackConfiguration") or {}
-    if rollback.get("RollbackTriggers"):
-        raise invalid("portside's local cloud does not offer RollbackTriggers.")
+    rollback = triggers.check(params.get("RollbackConfiguration") or {})
+    if "RollbackConfiguration" not in params and previous is not None:
+        rollback = previous.rollback
     spec = Spec(
         body="" if trouble and transformed else processed,
         parameters=values,
@@ -216,8 +218,10 @@ async def propose(db: Database, zones: Zones, stack: Stack, spec: Spec, caller: 
     if spec.trouble:
         return Proposal(spec, template.outline(documents.read(spec.sent)), Plan(), None, spec.trouble)
     parsed = template.parse(spec.body)
+    policies.refuse_impossible(parsed)
     before = {} if new else {
         name: each for name, each in rows.resources(db, stack.id).items() if not each.status.gone
+        and each.status is not ResourceStatus.CREATE_FAILED
     }  # fmt: skip
     try:
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)

@@ -56,6 +56,7 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
     (S.UPDATE_IN_PROGRESS, S.UPDATE_FAILED): "loop",
     (S.UPDATE_IN_PROGRESS, S.UPDATE_ROLLBACK_IN_PROGRESS): "loop",
     (S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_COMPLETE): "loop",
+    (S.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_ROLLBACK_IN_PROGRESS): "api",
     (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS): "loop",
     (S.UPDATE_ROLLBACK_IN_PROGRESS, S.UPDATE_ROLLBACK_FAILED): "loop",
     (S.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, S.UPDATE_ROLLBACK_COMPLETE): "loop",
@@ -64,6 +65,10 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
     (S.CREATE_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
     (S.UPDATE_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
     (S.UPDATE_ROLLBACK_COMPLETE, S.UPDATE_IN_PROGRESS): "api",
+    (S.CREATE_FAILED, S.UPDATE_IN_PROGRESS): "api",
+    (S.UPDATE_FAILED, S.UPDATE_IN_PROGRESS): "api",
+    (S.UPDATE_FAILED, S.UPDATE_ROLLBACK_IN_PROGRESS): "api",
+    (S.UPDATE_ROLLBACK_FAILED, S.UPDATE_ROLLBACK_IN_PROGRESS): "api",
     **{
         (status, S.DELETE_IN_PROGRESS): "api"
         for status in S
@@ -72,6 +77,8 @@ TRANSITIONS: dict[tuple[StackStatus, StackStatus], str] = {
 }
 
 UPDATABLE = frozenset({S.CREATE_COMPLETE, S.UPDATE_COMPLETE, S.UPDATE_ROLLBACK_COMPLETE})
+# An operation without rollback stopped here. An update may go on from it if it does not roll back either.
+STOPPED = frozenset({S.CREATE_FAILED, S.UPDATE_FAILED})
 
 USER_INITIATED = "User Initiated"
 
@@ -153,7 +160,12 @@ class Output:
 class Stack:
     """One stack. `operation` names the running (or last) pass over its resources.
 
-    During an update `spec` is the wanted state and `previous` the one to go back to.
+    During an update `spec` is the wanted state and `previous` the one to go back to. `skip` are the resources that
+    a continued rollback leaves as they are; `force` lets it leave all that fail, and lets a deletion do so.
+    `policy` is the stack policy, `policy_override` the one that stands in for it during one update.
+    `monitored_until` is when the time ends in which alarms are watched after the last resource.
+    `parent` and `root` are the stacks that a nested stack belongs to; while it is `held` it can still turn back
+    with its parent after its own update.
     """
 
     id: str
@@ -183,6 +195,16 @@ class Stack:
     caller_role: str = ""
     endpoint: str = ""
     cancelled: bool = False
+    skip: tuple[str, ...] = ()
+    force: bool = False
+    retain_except_on_create: bool = False
+    express: bool = False
+    policy: str = ""
+    policy_override: str = ""
+    monitored_until: float = 0.0
+    parent: str = ""
+    root: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +225,8 @@ class Applied:
     deletion_policy: str = "Delete"
     replace_policy: str = "Delete"
     state: Params = field(default_factory=dict)
+    creation_policy: Params = field(default_factory=dict)
+    update_policy: Params = field(default_factory=dict)
 
 
 class Kind(StrEnum):
@@ -224,7 +248,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The intent of one piece of work on one resource, written before the service is called."""
+    """The intent of one piece of work on one resource, written before the service is called.
+
+    `progress` is what a wait for signals or a rolling update has come to.
+    """
 
     kind: Kind
     phase: Phase
@@ -235,6 +262,7 @@ class Step:
     polls: int = 0
     attempts: int = 0
     shown: Params = field(default_factory=dict)
+    progress: Params = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def _stack(row: sqlite3.Row) -> Stack:
             "outputs": tuple(Output(**each) for each in found["outputs"]),
             "retain": tuple(found["retain"]),
             "failures": tuple(found["failures"]),
+            "skip": tuple(found.get("skip", ())),
         }
     )
 
@@ -253,6 +254,15 @@ def events(db: Reader, stack_id: str, *, before: int | None = None, limit: int =
     return [(row["number"], Event(**{key: row[key] for key in row.keys() if key != "number"})) for row in rows]  # noqa: SIM118
 
 
+def events_after(db: Reader, stack_id: str, number: int, limit: int) -> list[tuple[int, Event]]:
+    """Oldest first, those that came after the event of that number."""
+    rows = db.read(
+        f"SELECT number, {_EVENT} FROM cfn_event WHERE stack_id = ? AND number > ? ORDER BY number LIMIT ?",
+        (stack_id, number, limit),
+    )
+    return [(row["number"], Event(**{key: row[key] for key in row.keys() if key != "number"})) for row in rows]  # noqa: SIM118
+
+
 # Change sets
 
 
@@ -348,4 +358,5 @@ def operation_of_token(db: Reader, region: str, stack_id: str, token: str) -> st
 
 
 def add_token(tx: Transaction, region: str, stack_id: str, token: str, operation: str) -> None:
-    tx.execute("INSERT OR IGNORE INTO cfn_token VALUES (?, ?, ?, ?)", (region, stack_id, token, operation))
+    if token:
+        tx.execute("INSERT OR IGNORE INTO cfn_token VALUES (?, ?, ?, ?)", (region, stack_id, token, operation))

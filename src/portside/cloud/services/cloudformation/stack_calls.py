@@ -10,10 +10,10 @@ from typing import Any
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Params, operation
+from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import outputs, rows
-from portside.cloud.services.cloudformation.base import Operations
 from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.policy_calls import PolicyCalls
 from portside.cloud.services.cloudformation.proposal import (
     Proposal,
     make_spec,
@@ -24,6 +24,7 @@ from portside.cloud.services.cloudformation.proposal import (
     require_types,
 )
 from portside.cloud.services.cloudformation.records import (
+    STOPPED,
     UPDATABLE,
     USER_INITIATED,
     ExecutionStatus,
@@ -33,25 +34,14 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 
+# A template that contains itself would never end.
+DEEPEST = 20
 NO_UPDATES = "No updates are to be performed."
-_UNOFFERED = (
-    "StackPolicyBody",
-    "StackPolicyURL",
-    "StackPolicyDuringUpdateBody",
-    "StackPolicyDuringUpdateURL",
-)
 
 
-def refuse_unoffered(params: Params) -> None:
-    for name in _UNOFFERED:
-        if params.get(name):
-            raise invalid(f"portside's local cloud does not offer {name}.")
-
-
-class StackCalls(Operations):
+class StackCalls(PolicyCalls):
     @operation("CreateStack")
     async def create_stack(self, caller: Caller, params: Params) -> Params:
-        refuse_unoffered(params)
         name: str = params["StackName"]
         if name.startswith("arn:"):
             raise invalid(
@@ -67,13 +57,18 @@ class StackCalls(Operations):
         if params.get("OnFailure") and params.get("DisableRollback") is not None:
             raise invalid("Only one of OnFailure and DisableRollback may be specified.")
         body = await read_body(params, self._calls, caller, None)
+        parent = self._parent(params)
+        params = params if parent is None else params | handed_down(parent)
         spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
+        if parent is not None:
+            stack = replace(stack, parent=parent.id, root=parent.root or parent.id)
         await self._callers.verify(spec.role, stack.id, caller)
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
-        on_failure = params.get("OnFailure") or ("DO_NOTHING" if params.get("DisableRollback") else "ROLLBACK")
+        on_failure = params.get("OnFailure") or ("DO_NOTHING" if keeps_failures(params) else "ROLLBACK")
+        policy = await self._policy_text(params, caller)
         with self._db.write() as tx:
             now = rows.live_stack(tx, caller.region, name)
             if now is not None and now.status is not StackStatus.REVIEW_IN_PROGRESS:
@@ -87,9 +82,22 @@ class StackCalls(Operations):
                 timeout_minutes=params.get("TimeoutInMinutes"),
                 token=token,
                 termination_protection=bool(params.get("EnableTerminationProtection", False)),
+                policy=policy or stack.policy,
+                **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "CreateStack")
         return {"StackId": begun.id}
+
+    def _parent(self, params: Params) -> Stack | None:
+        """The stack in whose name the call is made, for nested stacks."""
+        named = params.get(PARENT_KEY)
+        found = rows.stack_by_id(self._db, named["stack"]) if named else None
+        depth, above = 0, found
+        while above is not None and above.parent:
+            depth, above = depth + 1, rows.stack_by_id(self._db, above.parent)
+        if depth >= DEEPEST:
+            raise invalid(f"Stacks cannot be nested more than {DEEPEST} deep here.")
+        return found
 
     def blank_stack(self, caller: Caller, name: str) -> Stack:
         """A stack that exists in name only, not stored yet."""
@@ -150,27 +158,17 @@ class StackCalls(Operations):
             if each.id != executed:
                 rows.save_change_set(tx, replace(each, execution=ExecutionStatus.OBSOLETE, hidden=True))
 
-    def _repeated(self, stack: Stack, caller: Caller, token: str, wanted: str) -> bool:
-        """Whether a call only repeats an earlier one that carried the same token."""
-        if not token:
-            return False
-        before = rows.operation_of_token(self._db, caller.region, stack.id, token)
-        if before is not None and before != wanted:
-            raise AwsError(
-                "TokenAlreadyExistsException", f"Token {token} was already used by another operation, {before}."
-            )
-        return before is not None and stack.token == token
-
     @operation("UpdateStack")
     async def update_stack(self, caller: Caller, params: Params) -> Params:
-        refuse_unoffered(params)
         name: str = params["StackName"]
         token = params.get("ClientRequestToken", "")
         stack = self._need(caller, name)
         if self._repeated(stack, caller, token, "UpdateStack"):
             return {"StackId": stack.id}
-        refuse_update(stack)
+        refuse_update(stack, without_rollback=keeps_failures(params))
         body = await read_body(params, self._calls, caller, stack.spec.sent)
+        parent = self._parent(params)
+        params = params if parent is None else params | handed_down(parent)
         spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
@@ -178,14 +176,25 @@ class StackCalls(Operations):
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
         if proposal.trouble and not spec.trouble:
             raise invalid(proposal.trouble)
-        if nothing_changes(stack, proposal):
+        policy = await self._policy_text(params, caller)
+        override = await self._policy_text(params, caller, "StackPolicyDuringUpdate")
+        if nothing_changes(stack, proposal) and stack.status in UPDATABLE:
             raise invalid(NO_UPDATES)
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
             assert now is not None
-            refuse_update(now)
+            refuse_update(now, without_rollback=keeps_failures(params))
             begun = self.begin_update(
-                tx, now, proposal, caller, token=token, disable_rollback=bool(params.get("DisableRollback", False))
+                tx,
+                now,
+                proposal,
+                caller,
+                token=token,
+                disable_rollback=keeps_failures(params),
+                policy=policy or now.policy,
+                policy_override=override,
+                held=parent is not None and bool(params[PARENT_KEY].get("held")),
+                **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "UpdateStack")
         return {"StackId": begun.id}
@@ -203,10 +212,17 @@ class StackCalls(Operations):
     ) -> Stack:
         """Write the intent to update; used by UpdateStack and ExecuteChangeSet."""
         self.retire_change_sets(tx, stack, executed=fields.get("change_set", ""))
+        once: Params = {
+            "policy_override": "",
+            "express": False,
+            "retain_except_on_create": False,
+            "held": False,
+        }
         moved = replace(
             stack,
             spec=proposal.spec,
-            previous=stack.spec,
+            # Going on from where an operation stopped, the state to go back to stays what it was.
+            previous=stack.previous if stack.status in STOPPED else stack.spec,
             description=proposal.template.description,
             updated=self._clock.now(),
             disable_rollback=disable_rollback,
@@ -218,23 +234,12 @@ class StackCalls(Operations):
             endpoint=caller.endpoint,
             failures=(),
             cancelled=False,
-            **fields,
+            monitored_until=0.0,
+            **once | fields,
         )
         begun = self._journal.stack(tx, moved, StackStatus.UPDATE_IN_PROGRESS, USER_INITIATED)
         tx.after_commit(lambda: self._wake(begun.id))
         return begun
-
-    @operation("CancelUpdateStack")
-    def cancel_update_stack(self, caller: Caller, params: Params) -> Params:
-        stack = self._need(caller, params["StackName"])
-        with self._db.write() as tx:
-            now = rows.stack_by_id(tx, stack.id)
-            if now is None or now.status is not StackStatus.UPDATE_IN_PROGRESS:
-                raise invalid("CancelUpdateStack cannot be called from current stack status")
-            token = params.get("ClientRequestToken", "") or now.token
-            rows.save_stack(tx, replace(now, cancelled=True, token=token))
-            tx.after_commit(lambda: self._wake(stack.id))
-        return {}
 
     @operation("DeleteStack")
     async def delete_stack(self, caller: Caller, params: Params) -> Params:
@@ -244,9 +249,13 @@ class StackCalls(Operations):
         if found is not None:
             await self._callers.verify(role or found.spec.role, found.id, caller)
         stack = self._live(caller, name)
+        token = params.get("ClientRequestToken", "")
+        if stack is not None:
+            self._repeated(stack, caller, token, "DeleteStack")
         if stack is None or stack.status is StackStatus.DELETE_IN_PROGRESS:
             return {}
-        if stack.termination_protection:
+        root = rows.stack_by_id(self._db, stack.root) if stack.root else None
+        if stack.termination_protection or (root is not None and root.termination_protection):
             raise invalid(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
         # A creation may be broken off by deleting; other operations end by themselves or are cancelled.
         if stack.status.busy and stack.status is not StackStatus.CREATE_IN_PROGRESS:
@@ -264,52 +273,69 @@ class StackCalls(Operations):
         strangers = [each for each in retain if each not in present]
         if strangers:
             raise invalid(f"Resources [{', '.join(strangers)}] do not exist in stack {stack.name}")
-        if params.get("DeletionMode") == "FORCE_DELETE_STACK":
-            retain += tuple(key for key, each in present.items() if each.status.failed and key not in retain)
+        force = params.get("DeletionMode") == "FORCE_DELETE_STACK"
         with self._db.write() as tx:
             refused = outputs.refuse_deletion(tx, stack)
-            token = params.get("ClientRequestToken", "")
             if refused:
                 kept = replace(stack, reason=refused, token=token)
                 rows.save_stack(tx, kept)
                 self._journal.told(tx, kept)
                 return {}
-            self.retire_change_sets(tx, stack)
-            for each in present.values():
-                before = each.previous
-                if before is not None and before.physical_id != each.applied.physical_id:
-                    rows.add_leftover(
-                        tx, Leftover(0, stack.id, each.logical_id, each.type, before, False, "Delete")
-                    )
-                    rows.save_resource(tx, replace(each, previous=None))
-            moved = replace(
+            self.begin_delete(
+                tx,
                 stack,
-                operation=self._ids.uuid(),
-                started=self._clock.now(),
+                caller,
                 token=token,
                 retain=retain,
+                force=force,
                 spec=replace(stack.spec, role=role or stack.spec.role),
-                caller_arn=caller.arn,
-                caller_role=caller.role,
-                endpoint=caller.endpoint or stack.endpoint,
             )
-            begun = self._journal.stack(tx, moved, StackStatus.DELETE_IN_PROGRESS, USER_INITIATED)
-            tx.after_commit(lambda: self._wake(begun.id))
+            rows.add_token(tx, caller.region, stack.id, token, "DeleteStack")
         return {}
 
-    @operation("UpdateTerminationProtection")
-    def update_termination_protection(self, caller: Caller, params: Params) -> Params:
-        stack = self._need(caller, params["StackName"])
-        if stack.status is StackStatus.DELETE_COMPLETE:
-            raise invalid(f"Stack [{params['StackName']}] does not exist")
-        with self._db.write() as tx:
-            now = rows.stack_by_id(tx, stack.id)
-            assert now is not None
-            wanted = bool(params["EnableTerminationProtection"])
-            rows.save_stack(tx, replace(now, termination_protection=wanted))
-        return {"StackId": stack.id}
+    def begin_delete(self, tx: Transaction, stack: Stack, caller: Caller, **fields: Any) -> None:
+        """Write the intent to delete; used by DeleteStack and RollbackStack."""
+        self.retire_change_sets(tx, stack)
+        for each in rows.resources(tx, stack.id).values():
+            before = each.previous
+            if before is not None and before.physical_id != each.applied.physical_id:
+                rows.add_leftover(tx, Leftover(0, stack.id, each.logical_id, each.type, before, False, "Delete"))
+                rows.save_resource(tx, replace(each, previous=None))
+        moved = replace(
+            stack,
+            operation=self._ids.uuid(),
+            started=self._clock.now(),
+            caller_arn=caller.arn,
+            caller_role=caller.role,
+            endpoint=caller.endpoint or stack.endpoint,
+            **fields,
+        )
+        begun = self._journal.stack(tx, moved, StackStatus.DELETE_IN_PROGRESS, USER_INITIATED)
+        tx.after_commit(lambda: self._wake(begun.id))
 
 
-def refuse_update(stack: Stack) -> None:
-    if stack.status not in UPDATABLE:
-        raise invalid(f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+def refuse_update(stack: Stack, *, without_rollback: bool = False) -> None:
+    """Where an operation without rollback stopped, only another one without may go on."""
+    if stack.status in UPDATABLE or (without_rollback and stack.status in STOPPED):
+        return
+    raise invalid(f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+
+
+def keeps_failures(params: Params) -> bool:
+    """Whether the operation is to stop, not to roll back, where something fails."""
+    configured = params.get("DeploymentConfig") or {}
+    return bool(params.get("DisableRollback") or configured.get("DisableRollback"))
+
+
+def handed_down(parent: Stack) -> Params:
+    """What a nested stack is allowed because its parent is."""
+    return {"Capabilities": list(parent.spec.capabilities), "RoleARN": parent.spec.role}
+
+
+def modes(params: Params) -> Params:
+    """The fields of a stack that say how this one operation is carried out."""
+    configured = params.get("DeploymentConfig") or {}
+    return {
+        "express": configured.get("Mode") == "EXPRESS",
+        "retain_except_on_create": bool(params.get("RetainExceptOnCreate", False)),
+    }

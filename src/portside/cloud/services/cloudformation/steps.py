@@ -1,13 +1,12 @@
-"""One resource, one step at a time: check, call the service, wait until it is stable; the same for deletion.
+"""One resource, one step at a time: check, call the service, wait until it is stable.
 
 Owns what is written down before and after every call, so that a crash at any point neither doubles a resource
 nor loses one: a step found in phase CALL after a restart asks the service whether the resource is there before
-it creates it. Which resource is due is decided in `stack_loop.py`.
+it creates it. Which resource is due is decided in `stack_loop.py`; deletion is `removal.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
@@ -15,10 +14,12 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import dynamic, properties, rows
+from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
+from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.journal import Journal
+from portside.cloud.services.cloudformation.outcome import Outcome
 from portside.cloud.services.cloudformation.records import (
     Applied,
     Kind,
@@ -29,43 +30,28 @@ from portside.cloud.services.cloudformation.records import (
     Stack,
     Step,
 )
+from portside.cloud.services.cloudformation.refusals import (
+    CLEANUP_ATTEMPTS,
+    LONGEST_POLL,
+    Rejected,
+    failed,
+    pause,
+    said,
+    told,
+)
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.resources.handler import (
     Failure,
     Foreign,
     Handler,
     Work,
-    error_code,
-    is_existing,
     passing,
 )
-from portside.cloud.services.cloudformation.session import Callers
+from portside.cloud.services.cloudformation.waits import Waits
 
-FIRST_POLL = 0.15
-LONGEST_POLL = 15.0
+# A rolling update goes through many batches, each of which has a limit of its own.
+LONGEST_ROLL = 12 * 3600.0
 ATTEMPTS = 5
-CLEANUP_ATTEMPTS = 3
-# What still uses a resource is often on its way out: about a minute of patience.
-DELETE_ATTEMPTS = 8
-_TRANSIENT_DELETE = frozenset({"ResourceConflict"})
-
-
-class Rejected(Exception):
-    """The step failed; the text is the event's reason. `made` says that something may have been made."""
-
-    def __init__(self, reason: str, *, made: bool = True) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.made = made
-
-
-def pause(polls: int) -> float:
-    """Seconds before the next look: local things are fast, AWS-like ones need not be asked often."""
-    return float(min(LONGEST_POLL, FIRST_POLL * 1.5 ** min(polls, 20)))
-
-
-def told(message: str, token: str, code: str) -> str:
-    return f'Resource handler returned message: "{message}" (RequestToken: {token}, HandlerErrorCode: {code})'
 
 
 class Steps:
@@ -77,16 +63,16 @@ class Steps:
         database: Database,
         ids: Ids,
         clock: Clock,
-        calls: Calls,
         log: Log,
         journal: Journal,
-        callers: Callers,
+        jobs: Jobs,
+        waits: Waits,
     ) -> None:
-        self._callers = callers
+        self._jobs = jobs
+        self._waits = waits
         self._db = database
         self._ids = ids
         self._clock = clock
-        self._calls = calls
         self._log = log
         self._journal = journal
 
@@ -95,10 +81,27 @@ class Steps:
 
     # Creating and updating
 
-    async def advance(self, stack: Stack, resource: Resource) -> None:
-        """As far as the resource's step goes without waiting; every stage is committed."""
+    async def open(self, stack: Stack, resource: Resource) -> None:
+        """Write a new resource down and take it as far as it goes. What is asked before it is made is asked first,
+        so that one commit tells of it and of the call to come; if that fails, `advance` meets it again."""
+        step = resource.step
+        assert step is not None
+        handler = registry.handler(resource.type)
+        fresh = True
+        try:
+            noted = await self._check(handler, await self._jobs.work(stack, resource, step), step)
+            target = replace(step.target, state=step.target.state | noted)
+            resource = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
+        except Exception:
+            fresh = False
+        with self._db.write() as tx:
+            self._journal.resource(tx, stack, resource, shown=step.shown)
+        await self.advance(stack, resource, fresh=fresh)
+
+    async def advance(self, stack: Stack, resource: Resource, *, fresh: bool = False) -> None:
+        """As far as the resource's step goes without waiting; every stage is committed. `fresh` says that what was
+        asked before the call has just been asked."""
         assert resource.step is not None
-        fresh = False
         try:
             while resource.step is not None and resource.step.due <= self._clock.now():
                 before = resource.step.phase
@@ -115,7 +118,7 @@ class Steps:
         assert step is not None
         handler = registry.handler(resource.type)
         try:
-            work = await self._work(stack, resource, step)
+            work = await self._jobs.work(stack, resource, step)
             match step.phase:
                 case Phase.CHECK:
                     return self._checked(resource, step, await self._check(handler, work, step))
@@ -123,19 +126,21 @@ class Steps:
                     return await self._call(stack, resource, step, handler, work, fresh)
                 case Phase.SETTLE:
                     return await self._settle(stack, resource, step, handler, work)
+        except Rejected:
+            raise
         except AwsError as error:
             again = passing(error) and step.attempts < ATTEMPTS
             if not again:
                 definite = error.status < 500
                 raise Rejected(
-                    _said(error, step.token), made=step.phase is not Phase.CHECK and not definite
+                    said(error, step.token), made=step.phase is not Phase.CHECK and not definite
                 ) from None
             return self._again(resource, step, repr(error))
         except Foreign as error:
             message = f"Resource of type '{resource.type}' with identifier '{error.identifier}' already exists."
             raise Rejected(told(message, step.token, "AlreadyExists"), made=False) from None
         except Failure as error:
-            raise Rejected(told(error.message, step.token, error.code)) from None
+            raise Rejected(failed(error, step.token)) from None
         except EvaluationError as error:
             raise Rejected(str(error), made=step.phase is not Phase.CHECK) from None
         except Exception as error:
@@ -144,50 +149,8 @@ class Steps:
             self._log.error("step failed", resource=resource.logical_id, error=repr(error), exc_info=error)
             return self._again(resource, step, repr(error))
 
-    async def _work(self, stack: Stack, resource: Resource, step: Step) -> Work:
-        target = step.target
-        final = await dynamic.resolve(target.properties, self._calls, await self._callers.of(stack))
-        if final is not target.properties:
-            final, complaint = properties.fit(registry.facts(resource.type).schema, final)
-            if complaint:
-                raise Rejected(complaint, made=step.phase is not Phase.CHECK)
-        old: Params = {}
-        if step.kind is Kind.UPDATE:
-            old = resource.applied.properties
-        caller = await self._callers.of(stack, resource.type)
-        return self._job(stack, caller, resource.logical_id, target, final, step.token, old)
-
-    def _job(
-        self,
-        stack: Stack,
-        caller: Caller,
-        logical_id: str,
-        target: Applied,
-        final: Params,
-        token: str,
-        old: Params,
-    ) -> Work:
-        automatic = {
-            "aws:cloudformation:stack-name": stack.name,
-            "aws:cloudformation:stack-id": stack.id,
-            "aws:cloudformation:logical-id": logical_id,
-        }
-        return Work(
-            calls=self._calls,
-            caller=caller,
-            stack_name=stack.name,
-            stack_id=stack.id,
-            logical_id=logical_id,
-            properties=final,
-            tags=automatic | dict(target.tags),
-            name=target.name,
-            physical_id=target.physical_id,
-            token=token,
-            state=target.state,
-            old=old,
-        )
-
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
+        handler.refuse(work.properties)
         if step.kind is not Kind.UPDATE:
             found = await handler.find(work)
             if found is not None:
@@ -208,7 +171,7 @@ class Steps:
 
     async def _call(
         self, stack: Stack, resource: Resource, step: Step, handler: Handler, work: Work, fresh: bool
-    ) -> Resource:
+    ) -> Resource | None:
         if step.kind is Kind.UPDATE:
             noted = await handler.update(work)
             target = replace(step.target, state=step.target.state | noted)
@@ -224,32 +187,89 @@ class Steps:
             step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
             reason="Resource creation Initiated",
         )
+        complete = await self._complete_at_once(stack, moved, handler, replace(work, physical_id=found))
         with self._db.write() as tx:
+            if step.kind is Kind.REPLACE:
+                self._leave_between(tx, resource)
             self._journal.resource(tx, stack, moved, shown=step.shown)
-        return moved
+            if complete is not None:
+                self._journal.resource(tx, stack, complete, shown=step.shown)
+        return None if complete is not None else moved
 
-    async def _settle(
-        self, stack: Stack, resource: Resource, step: Step, handler: Handler, work: Work
+    async def _complete_at_once(
+        self, stack: Stack, resource: Resource, handler: Handler, work: Work
     ) -> Resource | None:
-        if step.polls == 0 and step.kind is not Kind.UPDATE:
-            await handler.configure(work)
-        if not await handler.settled(work):
-            if self._clock.now() - step.started > handler.stable_within:
-                raise Failure("Exceeded attempts to wait", "NotStabilized")
-            due = self._clock.now() + pause(step.polls)
-            return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0))
-        attributes = await handler.read(work)
+        """A new resource that has nothing to wait for, so that one commit tells of both its last events; None if
+        there is something, or if it fails, which the next stage meets again."""
+        step = resource.step
+        assert step is not None
+        if step.target.creation_policy or not handler.complete_at_once(work):
+            return None
+        try:
+            if not stack.express and not await handler.settled(work):
+                return None
+            return self._completed(resource, step, await handler.read(work))
+        except (AwsError, Failure):
+            return None
+
+    def _completed(self, resource: Resource, step: Step, attributes: Params) -> Resource:
         created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
-        moved = replace(
+        return replace(
             resource,
             status=ResourceStatus.CREATE_COMPLETE if created else ResourceStatus.UPDATE_COMPLETE,
             reason="",
             applied=replace(step.target, attributes=attributes),
             step=None,
         )
+
+    def _leave_between(self, tx: Transaction, resource: Resource) -> None:
+        """Replaced once more before an update came to an end: the one in between is nobody's."""
+        old, before = resource.applied, resource.previous
+        if before is None or before.physical_id != old.physical_id:
+            lost = Leftover(0, resource.stack_id, resource.logical_id, resource.type, old, False, "Delete")
+            rows.add_leftover(tx, lost)
+
+    async def _settle(
+        self, stack: Stack, resource: Resource, step: Step, handler: Handler, work: Work
+    ) -> Resource | None:
+        if step.polls == 0 and step.kind is not Kind.UPDATE:
+            await handler.configure(work)
+        if not stack.express and not await handler.settled(work):
+            limit = LONGEST_ROLL if step.progress else handler.stable_within
+            if self._clock.now() - step.started > limit:
+                raise Failure("Exceeded attempts to wait", "NotStabilized")
+            due = self._clock.now() + pause(step.polls)
+            return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0))
+        outcome = await self._waits.look(stack, resource, step)
+        if not outcome.done and not outcome.failed:
+            return self._wait(stack, resource, step, outcome)
+        if outcome.notes:
+            with self._db.write() as tx:
+                self._notes(tx, stack, resource, outcome)
+        if outcome.failed:
+            raise Rejected(outcome.failed)
+        attributes = await handler.read(work) | outcome.attributes
         with self._db.write() as tx:
-            self._journal.resource(tx, stack, moved, shown=step.shown)
+            self._journal.resource(tx, stack, self._completed(resource, step, attributes), shown=step.shown)
         return None
+
+    def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:
+        physical_id = resource.step.target.physical_id if resource.step is not None else ""
+        for each in outcome.notes:
+            self._journal.resource_event(
+                tx, stack, resource.logical_id, resource.type, physical_id, outcome.status or resource.status, each
+            )
+
+    def _wait(self, stack: Stack, resource: Resource, step: Step, outcome: Outcome) -> Resource:
+        now = self._clock.now()
+        due = min(now + pause(step.polls), max(now, outcome.deadline) if outcome.deadline else now + LONGEST_POLL)
+        progress = step.progress if outcome.progress is None else outcome.progress
+        polls = step.polls + 1 if progress == step.progress else 1
+        moved = replace(resource, step=replace(step, polls=polls, due=due, attempts=0, progress=progress))
+        with self._db.write() as tx:
+            self._notes(tx, stack, resource, outcome)
+            rows.save_resource(tx, moved if step.kind is not Kind.CREATE else replace(moved, applied=step.target))
+        return moved
 
     def _again(self, resource: Resource, step: Step, why: str) -> Resource:
         self._log.warning("will try again", resource=resource.logical_id, attempt=step.attempts + 1, error=why)
@@ -276,69 +296,3 @@ class Steps:
             rows.add_leftover(tx, lost)
         shown = step.shown if step is not None else None
         self._journal.resource(tx, stack, replace(resource, status=status, reason=reason), shown=shown)
-
-    # Deleting
-
-    async def remove(
-        self, stack: Stack, logical_id: str, kind: str, step: Step, save: Callable[[Step], None]
-    ) -> bool:
-        """Delete a physical resource as far as it goes without waiting; True when it is gone. `save` commits
-        the step; raises Rejected."""
-        handler = registry.handler(kind)
-        target = step.target
-        try:
-            final = target.properties
-            if dynamic.present(final):
-                final = await self._resolved(final, stack)
-            work = self._job(stack, await self._callers.of(stack, kind), logical_id, target, final, step.token, {})
-            if step.phase is not Phase.SETTLE:
-                if not target.physical_id:
-                    found = await handler.find(work)
-                    if found is None:
-                        return True
-                    target = replace(target, physical_id=found)
-                    work = replace(work, physical_id=found)
-                await handler.delete(work)
-                step = replace(step, phase=Phase.SETTLE, target=target, attempts=0)
-                if not await handler.gone(work):
-                    save(replace(step, due=self._clock.now() + pause(step.polls), polls=step.polls + 1))
-                    return False
-                return True
-            if await handler.gone(work):
-                return True
-        except AwsError as error:
-            if handler.missing(error):
-                return True
-            transient = passing(error) or error_code(error) in _TRANSIENT_DELETE
-            if transient and step.attempts < DELETE_ATTEMPTS:
-                due = self._clock.now() + pause(2 * (step.attempts + 1))
-                save(replace(step, attempts=step.attempts + 1, due=due))
-                return False
-            raise Rejected(_said(error, step.token)) from None
-        except Failure as error:
-            raise Rejected(told(error.message, step.token, error.code)) from None
-        except Exception as error:
-            if step.attempts >= CLEANUP_ATTEMPTS:
-                raise Rejected(told(f"portside failed: {error!r}", step.token, "InternalFailure")) from error
-            self._log.error("deletion failed", resource=logical_id, error=repr(error), exc_info=error)
-            save(replace(step, attempts=step.attempts + 1, due=self._clock.now() + pause(3)))
-            return False
-        if self._clock.now() - step.started > handler.gone_within:
-            raise Rejected(told("Exceeded attempts to wait", step.token, "NotStabilized"))
-        save(replace(step, due=self._clock.now() + pause(step.polls), polls=step.polls + 1))
-        return False
-
-    async def _resolved(self, found: Params, stack: Stack) -> Params:
-        try:
-            resolved: Params = await dynamic.resolve(found, self._calls, await self._callers.of(stack))
-        except EvaluationError:
-            # A secret that is gone must not keep its user from being deleted.
-            return found
-        return resolved
-
-
-def _said(error: AwsError, token: str) -> str:
-    code = error_code(error)
-    if is_existing(error):
-        code = "AlreadyExists"
-    return told(f"{error.message} (Error Code: {error.code}, Status Code: {error.status})", token, code)

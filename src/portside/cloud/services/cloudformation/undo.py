@@ -1,7 +1,7 @@
-"""Everything that takes away or goes back: deletion, roll-back of a create, roll-back of an update, clean-up.
+"""Everything that takes away or goes back: deletion, roll-back of a create, roll-back of an update.
 
-Owns the reverse order of work. Driven by `stack_loop.py`, which owns the way forward; single deletions and
-updates are `steps.py`.
+Owns the reverse order of work. Driven by `stack_loop.py`, which owns the way forward; single updates are
+`steps.py`, single deletions `removal.py`, and what remains after a rollback is `cleanup.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
-from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
-from portside.cloud.services.cloudformation import graph, rows, template
+from portside.cloud.services.cloudformation import graph, outputs, rows, template
+from portside.cloud.services.cloudformation.begin import NESTED
+from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (
+    Applied,
     Kind,
     Leftover,
+    Output,
     Phase,
     Resource,
     ResourceStatus,
@@ -28,10 +31,23 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
     Step,
 )
+from portside.cloud.services.cloudformation.refusals import Rejected
+from portside.cloud.services.cloudformation.removal import Removals
 from portside.cloud.services.cloudformation.session import RowsView, evaluator
-from portside.cloud.services.cloudformation.steps import CLEANUP_ATTEMPTS, Rejected, Steps
+from portside.cloud.services.cloudformation.steps import Steps
 
-NOT_ALL_DELETED = "Update successful. One or more resources could not be deleted."
+UPDATE_CANCELLED = "Resource update cancelled"
+
+
+def keeps(policy: str, stack: Stack, rolls_back: bool) -> bool:
+    """Whether a resource with that deletion policy stays; `rolls_back`: it was made by what is taken back now."""
+    if policy == "RetainExceptOnCreate":
+        return not rolls_back
+    return policy == "Retain" and not (rolls_back and stack.retain_except_on_create)
+
+
+def _same(one: Applied, other: Applied) -> bool:
+    return one.properties == other.properties and one.tags == other.tags
 
 
 def unfinished(resource: Resource) -> Step | None:
@@ -40,12 +56,22 @@ def unfinished(resource: Resource) -> Step | None:
 
 
 class Undo:
-    def __init__(self, *, database: Database, ids: Ids, clock: Clock, journal: Journal, steps: Steps) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        steps: Steps,
+        removals: Removals,
+        cleaning: CleanUp,
+    ) -> None:
         self._db = database
-        self._ids = ids
         self._clock = clock
         self._journal = journal
         self._steps = steps
+        self._removals = removals
+        self._cleaning = cleaning
 
     # Deleting a stack, and rolling a create back
 
@@ -63,7 +89,7 @@ class Undo:
             if each.operation == stack.operation and each.step is not None and each.step.due > now:
                 waits.append(each.step.due - now)
                 continue
-            work.append(self._remove(stack, each))
+            work.append(self.remove(stack, each))
         if work:
             await asyncio.gather(*work)
             return After(0.0)
@@ -71,12 +97,12 @@ class Undo:
             return After(max(0.0, min(waits)))
         if alive and not failed:
             # After an update that stopped half-way, rows of two templates may depend on one another.
-            await asyncio.gather(*(self._remove(stack, each) for each in alive.values()))
+            await asyncio.gather(*(self.remove(stack, each) for each in alive.values()))
             return After(0.0)
         # Left over from an update that did not finish its clean-up before the deletion.
         lost = rows.leftovers(self._db, stack.id)
         if lost:
-            return await self._clean(stack, lost)
+            return await self._cleaning.clean(stack, lost)
         return self._removed(stack, sorted(failed))
 
     def _failed_now(self, stack: Stack, each: Resource) -> bool:
@@ -85,12 +111,9 @@ class Undo:
     def _keeps(self, stack: Stack, each: Resource) -> bool:
         if each.logical_id in stack.retain:
             return True
-        policy = each.applied.deletion_policy
-        if policy == "RetainExceptOnCreate":
-            return stack.status is not StackStatus.ROLLBACK_IN_PROGRESS
-        return policy == "Retain"
+        return keeps(each.applied.deletion_policy, stack, stack.status is StackStatus.ROLLBACK_IN_PROGRESS)
 
-    async def _remove(self, stack: Stack, each: Resource) -> None:
+    async def remove(self, stack: Stack, each: Resource) -> None:
         if each.operation != stack.operation:
             if self._keeps(stack, each) and each.applied.physical_id:
                 self._told(stack, replace(each, status=ResourceStatus.DELETE_SKIPPED, step=None, reason=""))
@@ -99,7 +122,7 @@ class Undo:
             if never_made:
                 self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
                 return
-            step = self._steps.new_step(Kind.DELETE, each.applied)
+            step = self._removals.new_step(each.applied)
             each = replace(
                 each, status=ResourceStatus.DELETE_IN_PROGRESS, step=step, operation=stack.operation, reason=""
             )
@@ -111,9 +134,12 @@ class Undo:
                 rows.save_resource(tx, replace(each, step=step, applied=step.target))
 
         try:
-            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
+            if not await self._removals.remove(stack, each.logical_id, each.type, each.step, save):
                 return
         except Rejected as error:
+            if stack.force and stack.status is StackStatus.DELETE_IN_PROGRESS:
+                self._told(stack, replace(each, status=ResourceStatus.DELETE_SKIPPED, step=None, reason=""))
+                return
             self._told(stack, replace(each, status=ResourceStatus.DELETE_FAILED, reason=error.reason))
             return
         self._told(stack, replace(each, status=ResourceStatus.DELETE_COMPLETE, step=None, reason=""))
@@ -143,16 +169,13 @@ class Undo:
 
     async def go_back(self, stack: Stack) -> TurnResult:
         found = rows.resources(self._db, stack.id)
-        touched = {name: each for name, each in found.items() if each.touched}
+        touched = {name: each for name, each in found.items() if each.touched and not each.status.gone}
         done = {
             name for name, each in touched.items() if each.operation == stack.operation and not each.status.busy
         }
         failed = [name for name in done if touched[name].status.failed and touched[name].previous is not None]
         if failed:
-            reason = f"The following resource(s) failed to update: [{', '.join(sorted(failed))}]. "
-            with self._db.write() as tx:
-                self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_FAILED, reason)
-            return Done()
+            return self._stopped(stack, touched, failed)
         needs = {name: tuple((each.previous or each.applied).dependencies) for name, each in touched.items()}
         now = self._clock.now()
         work: list[Coroutine[Any, Any, None]] = []
@@ -175,6 +198,16 @@ class Undo:
             return After(max(0.0, min(waits)))
         return self._gone_back(stack, touched)
 
+    def _stopped(self, stack: Stack, touched: dict[str, Resource], failed: list[str]) -> TurnResult:
+        """A resource cannot go back: nothing more is done until somebody continues."""
+        with self._db.write() as tx:
+            for each in touched.values():
+                if each.operation == stack.operation and each.status.busy:
+                    self._steps.fail(tx, stack, each, UPDATE_CANCELLED)
+            reason = f"The following resource(s) failed to update: [{', '.join(sorted(failed))}]. "
+            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_FAILED, reason)
+        return Done()
+
     async def _restore(self, stack: Stack, each: Resource) -> None:
         before = each.previous
         if before is None:
@@ -189,14 +222,26 @@ class Undo:
                 rows.add_leftover(tx, lost)
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
-        attempted = each.step.target if each.step is not None and each.status.failed else each.applied
-        untouched = each.step is not None and (each.step.phase is Phase.CHECK or each.step.kind is Kind.REPLACE)
-        metadata_only = attempted.properties == before.properties and attempted.tags == before.tags
-        if untouched or metadata_only:
+        if each.status is ResourceStatus.UPDATE_COMPLETE and each.applied == before and each.type != NESTED:
+            # Went back before the rollback stopped, and was continued.
+            with self._db.write() as tx:
+                rows.save_resource(tx, self._restored(stack, each))
+            return
+        attempted = each.applied
+        step = each.step
+        if step is not None and each.status.failed and _same(attempted, before):
+            begun = step.kind is Kind.UPDATE and step.phase is not Phase.CHECK
+            attempted = step.target if begun else attempted
+        # A nested stack has more to put back than its own properties.
+        same = _same(attempted, before) and each.type != NESTED
+        if same or each.logical_id in stack.skip:
             with self._db.write() as tx:
                 self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
             return
         step = self._steps.new_step(Kind.UPDATE, replace(before, state=attempted.state), before.properties)
+        if each.step is not None and "sizes" in each.step.progress:
+            # What a rolling update that was broken off had found.
+            step = replace(step, progress={"sizes": each.step.progress["sizes"]})
         moved = replace(
             each,
             status=ResourceStatus.UPDATE_IN_PROGRESS,
@@ -221,11 +266,16 @@ class Undo:
         )
 
     def _gone_back(self, stack: Stack, touched: dict[str, Resource]) -> TurnResult:
-        imported = self._imports(stack)
+        imported, made = self._before(stack)
         with self._db.write() as tx:
+            if stack.parent and made is not None:
+                # A nested stack may have come to the end of its update before its parent turned back.
+                outputs.publish(tx, stack, made, imported)
+                stack = replace(stack, outputs=made)
             for each in touched.values():
                 if each.previous is None:
-                    policy = "Retain" if each.applied.deletion_policy == "Retain" else "Delete"
+                    kept = keeps(each.applied.deletion_policy, stack, rolls_back=True)
+                    policy = "Retain" if kept else "Delete"
                     never_made = not each.applied.physical_id and (
                         each.step is None or each.step.phase is Phase.CHECK
                     )
@@ -233,12 +283,15 @@ class Undo:
                     lost = Leftover(0, stack.id, each.logical_id, each.type, each.applied, True, policy)
                     rows.add_leftover(tx, lost)
                 rows.save_resource(tx, replace(each, touched=False, previous=None))
+            for name, each in rows.resources(tx, stack.id).items():
+                if each.status.gone:
+                    rows.drop_resource(tx, stack.id, name)
             rows.set_imports(tx, stack.region, stack.id, imported)
-            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS)
+            self._journal.stack(tx, stack, StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS, skip=())
         return After(0.0)
 
-    def _imports(self, stack: Stack) -> set[str]:
-        """The exports that the stack uses in the state it is back in."""
+    def _before(self, stack: Stack) -> tuple[set[str], tuple[Output, ...] | None]:
+        """The exports that the stack uses in the state it is back in, and its outputs there."""
         parsed = template.parse(stack.spec.body)
         present = rows.resources(self._db, stack.id)
         look: Evaluator = evaluator(self._db, stack, stack.spec, parsed, RowsView(present), {})
@@ -247,90 +300,7 @@ class Undo:
                 look.properties(name)
             except (EvaluationError, NeedsZones):
                 continue  # what cannot be read imports nothing more
-        return look.imported
-
-    # Clean-up
-
-    async def clean_up(self, stack: Stack) -> TurnResult:
-        lost = rows.leftovers(self._db, stack.id)
-        if lost:
-            return await self._clean(stack, lost)
-        back = stack.status is StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS
-        status = StackStatus.UPDATE_ROLLBACK_COMPLETE if back else StackStatus.UPDATE_COMPLETE
-        reason = NOT_ALL_DELETED if "cleanup" in stack.failures else ""
-        with self._db.write() as tx:
-            self._journal.stack(tx, stack, status, reason, failures=())
-        return Done()
-
-    async def _clean(self, stack: Stack, lost: list[Leftover]) -> TurnResult:
-        """Remove leftovers, those first that no other leftover depends on."""
-        now = self._clock.now()
-        free = [
-            each
-            for each in lost
-            if not any(each.logical_id in other.applied.dependencies for other in lost if other is not each)
-        ]
-        ready = free or lost
-        due = [each for each in ready if each.step is None or each.step.due <= now]
-        if due:
-            await asyncio.gather(*(self._discard(stack, each) for each in due))
-            return After(0.0)
-        return After(max(0.0, min(each.step.due - now for each in ready if each.step is not None)))
-
-    async def _discard(self, stack: Stack, each: Leftover) -> None:
-        applied = each.applied
-        if each.step is None:
-            if each.policy == "Forget":
-                self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
-                return
-            if each.policy in ("Retain", "RetainExceptOnCreate"):
-                self._cleaned(stack, each, ResourceStatus.DELETE_SKIPPED)
-                return
-            each = replace(each, step=self._steps.new_step(Kind.DELETE, applied))
-            with self._db.write() as tx:
-                rows.save_leftover(tx, each)
-                if applied.physical_id:
-                    self._event(stack, each, ResourceStatus.DELETE_IN_PROGRESS, "", tx)
-                present = rows.resources(tx, stack.id).get(each.logical_id) if each.whole else None
-                if present is not None:
-                    rows.save_resource(tx, replace(present, status=ResourceStatus.DELETE_IN_PROGRESS))
-        assert each.step is not None
-
-        def save(step: Step) -> None:
-            with self._db.write() as tx:
-                rows.save_leftover(tx, replace(each, step=step, applied=step.target))
-
         try:
-            if not await self._steps.remove(stack, each.logical_id, each.type, each.step, save):
-                return
-        except Rejected as error:
-            self._kept(stack, each, error.reason)
-            return
-        self._cleaned(stack, each, ResourceStatus.DELETE_COMPLETE)
-
-    def _cleaned(self, stack: Stack, each: Leftover, status: ResourceStatus) -> None:
-        with self._db.write() as tx:
-            rows.drop_leftover(tx, each.number)
-            if each.whole:
-                rows.drop_resource(tx, stack.id, each.logical_id)
-            if each.applied.physical_id or each.whole:
-                self._event(stack, each, status, "", tx)
-
-    def _kept(self, stack: Stack, each: Leftover, reason: str) -> None:
-        """A clean-up that fails is tried three times; then the resource is no longer the stack's."""
-        with self._db.write() as tx:
-            self._event(stack, each, ResourceStatus.DELETE_FAILED, reason, tx)
-            if each.attempts + 1 < CLEANUP_ATTEMPTS:
-                rows.save_leftover(tx, replace(each, attempts=each.attempts + 1, step=None))
-                return
-            rows.drop_leftover(tx, each.number)
-            if each.whole:
-                rows.drop_resource(tx, stack.id, each.logical_id)
-            now = rows.stack_by_id(tx, stack.id)
-            if now is not None:
-                rows.save_stack(tx, replace(now, failures=("cleanup",)))
-
-    def _event(self, stack: Stack, each: Leftover, status: ResourceStatus, reason: str, tx: Any) -> None:
-        self._journal.resource_event(
-            tx, stack, each.logical_id, each.type, each.applied.physical_id, status, reason, cleanup=True
-        )
+            return look.imported, outputs.evaluate(look)
+        except (EvaluationError, NeedsZones):
+            return look.imported, None

@@ -79,6 +79,7 @@ class CapacityLoop:
         self._region = region
         self._wakes = wakes
         self._user_data: dict[str, str] = {}
+        self._metadata: dict[tuple[str, str], str] = {}
         self._sizes: dict[tuple[str, str], Size] = {}
         self._orphans: set[tuple[str, str]] = set()  # (region, cluster) that instances ask for in vain
         self._looked: set[str] = set()
@@ -113,6 +114,8 @@ class CapacityLoop:
         alive = {str(each["InstanceId"]) for each in described}
         for gone in [ec2_id for ec2_id in self._user_data if ec2_id not in alive]:
             del self._user_data[gone]
+        # A stack may have been updated, or made again, before the next instance comes.
+        self._metadata.clear()
         return After(RECHECK) if groups or described or self._registered(key) else Done()
 
     # What EC2 says
@@ -141,7 +144,7 @@ class CapacityLoop:
                 "ec2", "DescribeInstanceAttribute", {"InstanceId": ec2_id, "Attribute": "userData"}, caller
             )
             self._user_data[ec2_id] = userdata.decode(str((answer.get("UserData") or {}).get("Value") or ""))
-        cluster = userdata.cluster_named(self._user_data[ec2_id])
+        cluster = await self._cluster(ec2_id, caller)
         if cluster is None:
             return None
         kind = str(described.get("InstanceType") or "")
@@ -166,6 +169,24 @@ class CapacityLoop:
             size=await self._size(kind, caller),
             attributes={key: str(value) for key, value in attributes.items() if value},
         )
+
+    async def _cluster(self, ec2_id: str, caller: Caller) -> str | None:
+        """As the user data says; where it has `cfn-init` do the work, as the stack's metadata says."""
+        script = self._user_data[ec2_id]
+        named = userdata.cluster_named(script)
+        source = userdata.initialised_from(script)
+        if source is None or named not in (None, "default"):
+            return named
+        if source not in self._metadata:
+            asked = {"StackName": source[0], "LogicalResourceId": source[1]}
+            try:
+                answer = await self._calls("cloudformation", "DescribeStackResource", asked, caller)
+            except AwsError as error:
+                if error.code == "ValidationError":  # no such stack or resource: cfn-init would fail
+                    return named
+                raise
+            self._metadata[source] = str((answer.get("StackResourceDetail") or {}).get("Metadata") or "")
+        return userdata.cluster_in_metadata(self._metadata[source]) or named
 
     async def _size(self, kind: str, caller: Caller) -> Size:
         known = self._sizes.get((caller.region, kind))

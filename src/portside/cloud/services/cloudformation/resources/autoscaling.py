@@ -1,7 +1,6 @@
-"""AWS::AutoScaling::AutoScalingGroup, LaunchConfiguration and ScalingPolicy.
+"""AWS::AutoScaling: groups, launch configurations, scaling policies, lifecycle hooks and scheduled actions.
 
-CreationPolicy and UpdatePolicy of a group are accepted and not waited for: nothing runs on this cloud's
-instances that would signal (docs/decisions/0010-stacks.md).
+What the policies of a group ask for is waited for in `waits.py` and carried out by `rolling_steps.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation import policies
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN, NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import request
@@ -23,6 +24,11 @@ class AutoScalingGroup(Handler):
     name_property = "AutoScalingGroupName"
     name_style: ClassVar[NameStyle | None] = GROUP
     tagged = True
+
+    unoffered: ClassVar = dict.fromkeys(
+        ("NotificationConfiguration", "NotificationConfigurations"),
+        "nobody is told when instances come and go; use a lifecycle hook.",
+    )
 
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
@@ -69,11 +75,6 @@ class AutoScalingGroup(Handler):
         for each in work.properties.get("MetricsCollection") or []:
             params = request(SERVICE, "EnableMetricsCollection", each) | name
             await work.call(SERVICE, "EnableMetricsCollection", params)
-        for each in work.properties.get("NotificationConfigurations") or []:
-            topics = each.get("TopicARN")
-            for topic in topics if isinstance(topics, list) else [topics]:
-                params = name | {"TopicARN": topic, "NotificationTypes": each.get("NotificationTypes") or []}
-                await work.call(SERVICE, "PutNotificationConfiguration", params)
 
     async def settled(self, work: Work) -> bool:
         found = await self._describe(work, work.physical_id)
@@ -84,7 +85,12 @@ class AutoScalingGroup(Handler):
 
     async def update(self, work: Work) -> Params:
         name = work.physical_id
-        await work.call(SERVICE, "UpdateAutoScalingGroup", self._params(work, "UpdateAutoScalingGroup", name))
+        params = self._params(work, "UpdateAutoScalingGroup", name)
+        if policies.keeps_sizes(work.update_policy):
+            for size in ("MinSize", "MaxSize", "DesiredCapacity"):
+                if work.properties.get(size) == work.old.get(size):
+                    params.pop(size, None)
+        await work.call(SERVICE, "UpdateAutoScalingGroup", params)
         wanted, before = work.properties.get("TargetGroupARNs") or [], work.old.get("TargetGroupARNs") or []
         for operation, arns in (
             ("AttachLoadBalancerTargetGroups", [each for each in wanted if each not in before]),
@@ -183,3 +189,46 @@ class ScalingPolicy(Handler):
             "PolicyName": work.physical_id.rpartition("policyName/")[2],
         }
         await work.call(SERVICE, "DeletePolicy", params)
+
+
+class LifecycleHook(Declared):
+    type = "AWS::AutoScaling::LifecycleHook"
+    service = SERVICE
+    name_property = "LifecycleHookName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    name_is_unique = False
+    creates = Call("PutLifecycleHook", {"LifecycleHookName": "$name"})
+    updates = (Call("PutLifecycleHook", {"LifecycleHookName": "$id"}),)
+    deletes = Call(
+        "DeleteLifecycleHook", {"LifecycleHookName": "$id", "AutoScalingGroupName": "@AutoScalingGroupName"}
+    )
+    listing = Listing(
+        Call("DescribeLifecycleHooks", {"AutoScalingGroupName": "@AutoScalingGroupName"}, "LifecycleHooks"),
+        "LifecycleHookName",
+        {"LifecycleHookName": "$name"},
+        unique=True,
+    )
+    # A hook that loses one of these properties gets the service's default again.
+    absent: ClassVar = {"HeartbeatTimeout": 3600, "DefaultResult": "ABANDON"}
+
+
+class ScheduledAction(Declared):
+    type = "AWS::AutoScaling::ScheduledAction"
+    service = SERVICE
+    name_style: ClassVar[NameStyle | None] = GROUP
+    creates = Call("PutScheduledUpdateGroupAction", {"ScheduledActionName": "$name"})
+    updates = (Call("PutScheduledUpdateGroupAction", {"ScheduledActionName": "$id"}),)
+    deletes = Call(
+        "DeleteScheduledAction", {"ScheduledActionName": "$id", "AutoScalingGroupName": "@AutoScalingGroupName"}
+    )
+    listing = Listing(
+        Call(
+            "DescribeScheduledActions",
+            {"AutoScalingGroupName": "@AutoScalingGroupName"},
+            "ScheduledUpdateGroupActions",
+        ),
+        "ScheduledActionName",
+        {"ScheduledActionName": "$name"},
+        unique=True,
+    )
+    outputs: ClassVar = {"ScheduledActionName": "$id"}

@@ -22,6 +22,8 @@ class CapacityProvider(Handler):
     name_style: ClassVar[NameStyle | None] = PLAIN
     tagged = True
 
+    unoffered: ClassVar = {"ClusterName": "it is for managed instances, which are not offered."}
+
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
 

@@ -35,17 +35,21 @@ class Project(Handler):
     tagged = True
     attributes = frozenset({"Arn"})
 
+    unoffered: ClassVar = {"ResourceAccessRole": "it is for public builds, which are not offered."}
+
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        _refuse(properties)
+
     async def find(self, work: Work) -> str | None:
         found = await work.call("codebuild", "BatchGetProjects", {"names": [work.name]})
         return work.name if found["projects"] else None
 
     async def create(self, work: Work) -> tuple[str, Params]:
-        _refuse(work.properties)
         await work.call("codebuild", "CreateProject", self._params(work, "CreateProject", work.name))
         return work.name, {}
 
     async def update(self, work: Work) -> Params:
-        _refuse(work.properties)
         params = self._params(work, "UpdateProject", work.physical_id)
         default = {"encryptionKey": f"arn:aws:kms:{work.caller.region}:{work.caller.account}:alias/aws/s3"}
         await work.call("codebuild", "UpdateProject", _ABSENT | default | params)

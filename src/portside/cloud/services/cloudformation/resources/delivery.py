@@ -235,15 +235,9 @@ class Repository(Handler):
     name_style: ClassVar[NameStyle | None] = HUNDRED
     tagged = True
 
-    def _refuse(self, work: Work) -> None:
-        for unoffered in ("Code", "Triggers"):
-            if work.properties.get(unoffered):
-                raise Failure(
-                    f"portside's local cloud does not offer {unoffered} of {self.type}: the repository's commits "
-                    "are "
-                    "those of the checkout that is bound to it.",
-                    "InvalidRequest",
-                )
+    unoffered: ClassVar = dict.fromkeys(
+        ("Code", "Triggers"), "the repository's commits are those of the checkout that is bound to it."
+    )
 
     async def _describe(self, work: Work, name: str) -> Params:
         found: Params = (await work.call("codecommit", "GetRepository", {"repositoryName": name}))[
@@ -260,17 +254,17 @@ class Repository(Handler):
             raise
 
     async def create(self, work: Work) -> tuple[str, Params]:
-        self._refuse(work)
         params: Params = {"repositoryName": work.name}
         if work.properties.get("RepositoryDescription"):
             params["repositoryDescription"] = work.properties["RepositoryDescription"]
+        if work.properties.get("KmsKeyId"):
+            params["kmsKeyId"] = work.properties["KmsKeyId"]
         if work.all_tags(system=False):
             params["tags"] = work.all_tags(system=False)
         made = await work.call("codecommit", "CreateRepository", params)
         return str(made["repositoryMetadata"]["repositoryId"]), {}
 
     async def update(self, work: Work) -> Params:
-        self._refuse(work)
         if work.properties["RepositoryName"] != work.old.get("RepositoryName"):
             raise Failure("portside's local cloud does not rename CodeCommit repositories.", "NotUpdatable")
         return {}

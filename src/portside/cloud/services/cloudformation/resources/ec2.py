@@ -32,6 +32,8 @@ def permission(rule: Params) -> Params:
         found["UserIdGroupPairs"] = [{"GroupId": group} | said]
     elif rule.get("SourceSecurityGroupName"):
         found["UserIdGroupPairs"] = [{"GroupName": rule["SourceSecurityGroupName"]} | said]
+    if rule.get("SourceSecurityGroupOwnerId") and "UserIdGroupPairs" in found:
+        found["UserIdGroupPairs"][0]["UserId"] = str(rule["SourceSecurityGroupOwnerId"])
     prefix = rule.get("SourcePrefixListId") or rule.get("DestinationPrefixListId")
     if prefix:
         found["PrefixListIds"] = [{"PrefixListId": prefix} | said]

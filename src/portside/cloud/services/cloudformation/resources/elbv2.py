@@ -33,6 +33,12 @@ class LoadBalancer(Handler):
     name_style: ClassVar[NameStyle | None] = BALANCER
     tagged = True
     attributes = frozenset({"SecurityGroups"})
+    unoffered: ClassVar = {
+        "EnableCapacityReservationProvisionStabilize": "",
+        "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic": "it is for network load balancers.",
+        "Ipv4IpamPoolId": "",
+        "MinimumLoadBalancerCapacity": "",
+    }
 
     async def find(self, work: Work) -> str | None:
         try:

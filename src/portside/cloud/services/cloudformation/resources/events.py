@@ -11,6 +11,8 @@ from portside.cloud.services.cloudformation.resources.handler import Failure, Ha
 from portside.cloud.services.cloudformation.resources.naming import NameStyle
 from portside.cloud.services.cloudformation.resources.shapes import request
 
+_RENAMED = {"PlacementStrategies": "PlacementStrategy", "TagList": "Tags"}
+
 
 class Rule(Handler):
     type = "AWS::Events::Rule"
@@ -49,7 +51,9 @@ class Rule(Handler):
     async def _targets(self, work: Work, name: str) -> None:
         wanted = work.properties.get("Targets") or []
         if wanted:
-            params = request("events", "PutTargets", {"Targets": wanted}) | {"Rule": name} | self._bus(work)
+            params = (
+                request("events", "PutTargets", {"Targets": wanted}, _RENAMED) | {"Rule": name} | self._bus(work)
+            )
             answer = await work.call("events", "PutTargets", params)
             for each in answer.get("FailedEntries") or []:
                 raise Failure(f"Target {each.get('TargetId')} was refused: {each.get('ErrorMessage')}")

@@ -7,7 +7,7 @@ called, and what is written down in between, is decided in `steps.py` of the ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -26,6 +26,10 @@ class Failure(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
+
+
+class PlainFailure(Failure):
+    """The message is the event's reason as it stands."""
 
 
 class Foreign(Exception):
@@ -56,6 +60,9 @@ class Work:
     token: str = ""
     state: Params = field(default_factory=dict)
     old: Params = field(default_factory=dict)
+    update_policy: Params = field(default_factory=dict)
+    # An update that puts the resource back to what it was.
+    rolls_back: bool = False
 
     async def call(self, service: str, operation: str, params: Params) -> Params:
         return await self.calls(service, operation, params, self.caller)
@@ -89,6 +96,8 @@ class Handler:
     attributes: ClassVar[frozenset[str]] = frozenset()
     # Whether the tags of the stack are handed on.
     tagged: ClassVar[bool] = False
+    # Properties of AWS's that this cloud does not offer, with the reason why if there is more to say.
+    unoffered: ClassVar[Mapping[str, str]] = {}
     # How long the resource may take to become stable, and how long to go away.
     stable_within: ClassVar[float] = 3600.0
     gone_within: ClassVar[float] = 3600.0
@@ -99,6 +108,17 @@ class Handler:
         if isinstance(given, str) and given:
             return given
         return self.name_style.make(ids, stack_name, logical_id) if self.name_style else ""
+
+    def refuse(self, properties: Params) -> None:
+        """Raises Failure for a property that would have no effect here. Asked before anything is called."""
+        # What is switched off asks for nothing.
+        refused = [name for name in properties if name in self.unoffered and properties[name] is not False]
+        if refused:
+            raise self.not_offered(refused, self.unoffered[refused[0]])
+
+    def not_offered(self, names: Iterable[str], why: str = "") -> Failure:
+        message = f"portside's local cloud does not offer {', '.join(sorted(names))} of {self.type}"
+        return Failure(f"{message}: {why}" if why else f"{message}.", "InvalidRequest")
 
     def replaces(self, old: Params, new: Params) -> bool:
         """For properties that the schema calls conditionally create-only."""
@@ -119,6 +139,10 @@ class Handler:
 
     async def configure(self, work: Work) -> None:
         """The further calls that complete a new resource. May run twice."""
+
+    def complete_at_once(self, work: Work) -> bool:
+        """Whether no call has to follow the one that makes the resource."""
+        return type(self).configure is Handler.configure
 
     async def settled(self, work: Work) -> bool:
         """Whether the resource is stable; raises Failure if it never will be."""

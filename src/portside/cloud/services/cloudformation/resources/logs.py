@@ -1,4 +1,4 @@
-"""AWS::Logs::LogGroup."""
+"""AWS::Logs::LogGroup and LogStream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class LogGroup(Handler):
     name_property = "LogGroupName"
     name_style: ClassVar[NameStyle | None] = PLAIN
     tagged = True
+
+    unoffered: ClassVar = dict.fromkeys(
+        (
+            "BearerTokenAuthenticationEnabled", "DataProtectionPolicy", "DeletionProtectionEnabled",
+            "FieldIndexPolicies", "ResourcePolicyDocument",
+        ),
+        "",
+    )  # fmt: skip
 
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
@@ -40,6 +48,9 @@ class LogGroup(Handler):
                 params[member] = work.properties[name]
         await work.call("logs", "CreateLogGroup", params)
         return work.name, {}
+
+    def complete_at_once(self, work: Work) -> bool:
+        return not work.properties.get("RetentionInDays")
 
     async def configure(self, work: Work) -> None:
         await self._retention(work)
@@ -72,3 +83,28 @@ class LogGroup(Handler):
 
     async def delete(self, work: Work) -> None:
         await work.call("logs", "DeleteLogGroup", {"logGroupName": work.physical_id})
+
+
+class LogStream(Handler):
+    """Its physical id is its name, as in the log group."""
+
+    type = "AWS::Logs::LogStream"
+    name_property = "LogStreamName"
+    name_style: ClassVar[NameStyle | None] = PLAIN
+    name_is_unique = False
+
+    async def find(self, work: Work) -> str | None:
+        params = {"logGroupName": work.properties["LogGroupName"], "logStreamNamePrefix": work.name}
+        found = await work.call("logs", "DescribeLogStreams", params)
+        names = {each["logStreamName"] for each in found.get("logStreams", [])}
+        return work.name if work.name in names else None
+
+    def _names(self, work: Work, name: str) -> Params:
+        return {"logGroupName": work.properties["LogGroupName"], "logStreamName": name}
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        await work.call("logs", "CreateLogStream", self._names(work, work.name))
+        return work.name, {}
+
+    async def delete(self, work: Work) -> None:
+        await work.call("logs", "DeleteLogStream", self._names(work, work.physical_id))

@@ -74,7 +74,16 @@ class Topic(Handler):
         "ContentBasedDeduplication": "ContentBasedDeduplication",
         "SignatureVersion": "SignatureVersion",
         "TracingConfig": "TracingConfig",
+        "FifoThroughputScope": "FifoThroughputScope",
     }
+    unoffered: ClassVar = dict.fromkeys(
+        ("ArchivePolicy", "DataProtectionPolicy", "DeliveryStatusLogging", "MaximumMessageSize"), ""
+    )
+
+    def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
+        chosen = super().choose_name(ids, stack_name, logical_id, properties)
+        fifo = properties.get("FifoTopic") and not properties.get("TopicName")
+        return f"{chosen}.fifo" if fifo else chosen
 
     def _arn(self, work: Work, name: str) -> str:
         return f"arn:aws:sns:{work.caller.region}:{work.caller.account}:{name}"
@@ -132,23 +141,6 @@ class Topic(Handler):
 
     async def delete(self, work: Work) -> None:
         await work.call("sns", "DeleteTopic", {"TopicArn": work.physical_id})
-
-
-class WaitConditionHandle(Handler):
-    """Only a name: no WaitCondition is offered that would wait for it."""
-
-    type = "AWS::CloudFormation::WaitConditionHandle"
-    name_style: ClassVar[NameStyle | None] = PLAIN
-
-    async def create(self, work: Work) -> tuple[str, Params]:
-        endpoint = work.caller.endpoint or "https://cloudformation-waitcondition.local"
-        return f"{endpoint}/{work.stack_id}/{work.logical_id}", {}
-
-    async def update(self, work: Work) -> Params:
-        return {}
-
-    async def delete(self, work: Work) -> None:
-        return None
 
 
 class CdkMetadata(Handler):

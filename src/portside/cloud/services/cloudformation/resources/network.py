@@ -6,18 +6,19 @@ those that were not there before the call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work, is_missing
-from portside.cloud.services.cloudformation.resources.shapes import request
+from portside.cloud.services.cloudformation.resources.shapes import lost, request
 
 _STACK = "aws:cloudformation:stack-id"
 _LOGICAL = "aws:cloudformation:logical-id"
 
 
-class _Tagged(Handler):
+class Tagged(Handler):
     """A type that is created by one call with tags. `noun` is EC2's (`vpc`), `thing` the member that holds it
     (`Vpc`) and `key` its identifier (`VpcId`)."""
 
@@ -29,6 +30,23 @@ class _Tagged(Handler):
     creates: ClassVar[str]
     describes: ClassVar[str]
     deletes: ClassVar[str]
+    # Members of `creates` that CloudFormation calls otherwise, and properties that it does not take itself.
+    renamed: ClassVar[Mapping[str, str]] = {}
+    handled: ClassVar[frozenset[str]] = frozenset()
+
+    def given(self, properties: Params) -> Params:
+        """The properties in the form in which the operation takes them."""
+        return properties
+
+    def _plain(self, properties: Params) -> Params:
+        given = self.given(properties)
+        return {name: value for name, value in given.items() if name != "Tags" and name not in self.handled}
+
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        left = lost("ec2", self.creates, self._plain(properties), self.renamed)
+        if left:
+            raise self.not_offered(left)
 
     async def _ours(self, work: Work) -> list[str]:
         filters = [
@@ -49,7 +67,7 @@ class _Tagged(Handler):
         return fresh[0] if fresh else None
 
     async def create(self, work: Work) -> tuple[str, Params]:
-        params = request("ec2", self.creates, {k: v for k, v in work.properties.items() if k != "Tags"})
+        params = request("ec2", self.creates, self._plain(work.properties), self.renamed)
         params["TagSpecifications"] = [{"ResourceType": self.noun, "Tags": work.tag_list()}]
         made = await work.call("ec2", self.creates, params)
         thing = made[self.thing] if self.thing else made
@@ -62,7 +80,17 @@ class _Tagged(Handler):
         thing: Params = found[self.plural][0]
         return thing
 
+    def stuck(self, old: Params, new: Params) -> list[str]:
+        """The properties that differ although nothing here changes them in place."""
+        before, after = self._plain(old), self._plain(new)
+        return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
     async def update(self, work: Work) -> Params:
+        stuck = self.stuck(work.old, work.properties)
+        if stuck:
+            raise Failure(
+                f"portside's local cloud cannot change {', '.join(stuck)} of {self.type} in place.", "NotUpdatable"
+            )
         await self.configure(work)
         await work.call("ec2", "CreateTags", {"Resources": [work.physical_id], "Tags": work.tag_list()})
         wanted = work.all_tags()
@@ -78,10 +106,14 @@ class _Tagged(Handler):
         await work.call("ec2", self.deletes, {self.key: work.physical_id})
 
 
-class Vpc(_Tagged):
+class Vpc(Tagged):
     type = "AWS::EC2::VPC"
     noun, thing, key, plural = "vpc", "Vpc", "VpcId", "Vpcs"
     creates, describes, deletes = "CreateVpc", "DescribeVpcs", "DeleteVpc"
+    handled = frozenset({"EnableDnsSupport", "EnableDnsHostnames"})
+
+    def stuck(self, old: Params, new: Params) -> list[str]:
+        return [name for name in super().stuck(old, new) if name != "InstanceTenancy"]
 
     async def configure(self, work: Work) -> None:
         for name, default in (("EnableDnsSupport", True), ("EnableDnsHostnames", False)):
@@ -106,21 +138,23 @@ class Vpc(_Tagged):
             "CidrBlockAssociations": [each["AssociationId"] for each in vpc.get("CidrBlockAssociationSet", [])],
             "DefaultSecurityGroup": next((each["GroupId"] for each in groups.get("SecurityGroups", [])), ""),
             "DefaultNetworkAcl": default[0] if default else "",
-            "Ipv6CidrBlocks": [],
+            "Ipv6CidrBlocks": [each["Ipv6CidrBlock"] for each in vpc.get("Ipv6CidrBlockAssociationSet", [])],
         }
 
 
-class Subnet(_Tagged):
+class Subnet(Tagged):
     type = "AWS::EC2::Subnet"
     noun, thing, key, plural = "subnet", "Subnet", "SubnetId", "Subnets"
     creates, describes, deletes = "CreateSubnet", "DescribeSubnets", "DeleteSubnet"
+    handled = frozenset({"MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"})
     attributes = frozenset({"AvailabilityZone", "VpcId", "CidrBlock"})
 
     async def configure(self, work: Work) -> None:
-        public = bool(work.properties.get("MapPublicIpOnLaunch", False))
-        if public != bool(work.old.get("MapPublicIpOnLaunch", False)):
-            params = {"SubnetId": work.physical_id, "MapPublicIpOnLaunch": {"Value": public}}
-            await work.call("ec2", "ModifySubnetAttribute", params)
+        for name in sorted(self.handled):
+            wanted = bool(work.properties.get(name, False))
+            if wanted != bool(work.old.get(name, False)):
+                params = {"SubnetId": work.physical_id, name: {"Value": wanted}}
+                await work.call("ec2", "ModifySubnetAttribute", params)
 
     async def read(self, work: Work) -> Params:
         found = await self._describe(work)
@@ -129,23 +163,23 @@ class Subnet(_Tagged):
             "AvailabilityZone": found.get("AvailabilityZone"),
             "VpcId": found.get("VpcId"),
             "CidrBlock": found.get("CidrBlock"),
-            "Ipv6CidrBlocks": [],
+            "Ipv6CidrBlocks": [each["Ipv6CidrBlock"] for each in found.get("Ipv6CidrBlockAssociationSet", [])],
         }
 
 
-class InternetGateway(_Tagged):
+class InternetGateway(Tagged):
     type = "AWS::EC2::InternetGateway"
     noun, thing, key, plural = "internet-gateway", "InternetGateway", "InternetGatewayId", "InternetGateways"
     creates, describes, deletes = "CreateInternetGateway", "DescribeInternetGateways", "DeleteInternetGateway"
 
 
-class RouteTable(_Tagged):
+class RouteTable(Tagged):
     type = "AWS::EC2::RouteTable"
     noun, thing, key, plural = "route-table", "RouteTable", "RouteTableId", "RouteTables"
     creates, describes, deletes = "CreateRouteTable", "DescribeRouteTables", "DeleteRouteTable"
 
 
-class NatGateway(_Tagged):
+class NatGateway(Tagged):
     type = "AWS::EC2::NatGateway"
     noun, thing, key, plural = "natgateway", "NatGateway", "NatGatewayId", "NatGateways"
     creates, describes, deletes = "CreateNatGateway", "DescribeNatGateways", "DeleteNatGateway"
@@ -167,77 +201,66 @@ class NatGateway(_Tagged):
             raise
 
 
-class ElasticIp(_Tagged):
-    """Its physical id is the address; the allocation is an attribute."""
-
-    type = "AWS::EC2::EIP"
-    noun, thing, key, plural = "elastic-ip", "", "PublicIp", "Addresses"
-    creates, describes, deletes = "AllocateAddress", "DescribeAddresses", "ReleaseAddress"
-
-    async def configure(self, work: Work) -> None:
-        instance = work.properties.get("InstanceId")
-        if instance and instance != work.old.get("InstanceId"):
-            allocation = (await self.read(work))["AllocationId"]
-            await work.call("ec2", "AssociateAddress", {"AllocationId": allocation, "InstanceId": instance})
-
-    async def update(self, work: Work) -> Params:
-        await self.configure(work)
-        allocation = (await self.read(work))["AllocationId"]
-        await work.call("ec2", "CreateTags", {"Resources": [allocation], "Tags": work.tag_list()})
-        return {}
-
-    async def read(self, work: Work) -> Params:
-        found = await self._describe(work)
-        return {"PublicIp": work.physical_id, "AllocationId": found.get("AllocationId")}
-
-    async def delete(self, work: Work) -> None:
-        try:
-            allocation = (await self.read(work))["AllocationId"]
-        except Failure:
-            return
-        await work.call("ec2", "ReleaseAddress", {"AllocationId": allocation})
-
-
 class GatewayAttachment(Handler):
+    """Of an internet gateway (`IGW|vpc`) or of a VPN gateway (`VGW|vpc`)."""
+
     type = "AWS::EC2::VPCGatewayAttachment"
+    attributes = frozenset({"AttachmentType"})
+
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        if ("InternetGatewayId" in properties) == ("VpnGatewayId" in properties):
+            raise Failure("One of InternetGatewayId and VpnGatewayId must be given.", "InvalidRequest")
+
+    def _noun(self, properties: Params) -> str:
+        return "Internet" if "InternetGatewayId" in properties else "Vpn"
 
     async def find(self, work: Work) -> str | None:
-        gateway = work.properties.get("InternetGatewayId")
-        if not gateway:
-            raise Failure("portside's local cloud attaches internet gateways only.", "InvalidRequest")
-        found = await work.call("ec2", "DescribeInternetGateways", {"InternetGatewayIds": [gateway]})
-        for each in found.get("InternetGateways", []):
-            if any(a.get("VpcId") == work.properties["VpcId"] for a in each.get("Attachments", [])):
-                return f"IGW|{work.properties['VpcId']}"
+        noun = self._noun(work.properties)
+        plural, member = (
+            ("InternetGateways", "Attachments") if noun == "Internet" else ("VpnGateways", "VpcAttachments")
+        )
+        gateway = work.properties[f"{noun}GatewayId"]
+        found = await work.call("ec2", f"Describe{plural}", {f"{noun}GatewayIds": [gateway]})
+        for each in found.get(plural, []):
+            if any(
+                a.get("VpcId") == work.properties["VpcId"] and a.get("State") not in ("detached", "detaching")
+                for a in each.get(member, [])
+            ):
+                return self._physical(work)
         return None
 
-    async def create(self, work: Work) -> tuple[str, Params]:
-        await work.call("ec2", "AttachInternetGateway", self._both(work))
-        return f"IGW|{work.properties['VpcId']}", {}
+    def _physical(self, work: Work) -> str:
+        return f"{'IGW' if self._noun(work.properties) == 'Internet' else 'VGW'}|{work.properties['VpcId']}"
 
-    def _both(self, work: Work) -> Params:
-        return {key: work.properties[key] for key in ("InternetGatewayId", "VpcId")}
+    async def _do(self, work: Work, verb: str, properties: Params) -> None:
+        noun = self._noun(properties)
+        both = {key: properties[key] for key in (f"{noun}GatewayId", "VpcId")}
+        await work.call("ec2", f"{verb}{noun}Gateway", both)
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        await self._do(work, "Attach", work.properties)
+        return self._physical(work), {}
 
     async def update(self, work: Work) -> Params:
-        if work.old.get("InternetGatewayId") != work.properties.get("InternetGatewayId"):
-            before = {"InternetGatewayId": work.old["InternetGatewayId"], "VpcId": work.properties["VpcId"]}
+        if work.old != work.properties:
             try:
-                await work.call("ec2", "DetachInternetGateway", before)
+                await self._do(work, "Detach", work.old)
             except AwsError as error:
-                if error.code != "Gateway.NotAttached":
+                if not self.missing(error):
                     raise
             if await self.find(work) is None:
-                await work.call("ec2", "AttachInternetGateway", self._both(work))
+                await self._do(work, "Attach", work.properties)
         return {}
 
     async def read(self, work: Work) -> Params:
-        return {"AttachmentType": "IGW"}
+        return {"AttachmentType": work.physical_id.partition("|")[0]}
 
     async def delete(self, work: Work) -> None:
-        await work.call("ec2", "DetachInternetGateway", self._both(work))
+        await self._do(work, "Detach", work.properties)
 
     def missing(self, error: AwsError) -> bool:
-        return error.code == "Gateway.NotAttached" or super().missing(error)
+        return error.code in ("Gateway.NotAttached", "InvalidAttachmentID.NotFound") or super().missing(error)
 
 
 _DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")

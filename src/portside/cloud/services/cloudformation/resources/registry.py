@@ -12,22 +12,38 @@ from portside.cloud.services.cloudformation import schema
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.plan import Facts
 from portside.cloud.services.cloudformation.resources import (
+    access_lists,
+    addresses,
     applicationautoscaling,
     autoscaling,
     capacity,
+    certificates,
     cloudwatch,
     codebuild,
     delivery,
+    dns,
     ec2,
     ecr,
     ecs,
     elbv2,
+    endpoints,
     events,
+    functions,
     iam,
+    instances,
     logs,
     messages,
+    namespaces,
+    nested,
     network,
+    principals,
+    queues,
+    remote,
     s3,
+    secrets,
+    stores,
+    things,
+    waiting,
 )
 from portside.cloud.services.cloudformation.resources.handler import Handler
 from portside.cloud.services.cloudformation.template import Template
@@ -54,7 +70,7 @@ _TYPES: tuple[type[Handler], ...] = (
     network.RouteTable,
     network.Route,
     network.SubnetRouteTableAssociation,
-    network.ElasticIp,
+    addresses.ElasticIp,
     network.NatGateway,
     autoscaling.AutoScalingGroup,
     autoscaling.LaunchConfiguration,
@@ -79,9 +95,117 @@ _TYPES: tuple[type[Handler], ...] = (
     codebuild.ReportGroup,
     messages.Parameter,
     messages.Topic,
-    messages.WaitConditionHandle,
+    waiting.WaitConditionHandle,
+    waiting.WaitCondition,
+    nested.NestedStack,
     messages.CdkMetadata,
+    autoscaling.LifecycleHook,
+    autoscaling.ScheduledAction,
+    cloudwatch.CompositeAlarm,
+    cloudwatch.Dashboard,
+    logs.LogStream,
+    principals.User,
+    principals.Group,
+    principals.AccessKey,
+    principals.UserToGroupAddition,
+    principals.ServiceLinkedRole,
+    principals.RolePolicy,
+    principals.UserPolicy,
+    principals.GroupPolicy,
+    queues.Queue,
+    queues.QueuePolicy,
+    queues.Subscription,
+    queues.TopicPolicy,
+    secrets.Secret,
+    secrets.SecretPolicy,
+    secrets.Key,
+    secrets.Alias,
+    endpoints.Endpoint,
+    access_lists.NetworkAcl,
+    access_lists.NetworkAclEntry,
+    access_lists.SubnetAcl,
+    endpoints.AddressBlock,
+    endpoints.EgressGateway,
+    endpoints.DhcpOptions,
+    endpoints.DhcpOptionsAssociation,
+    endpoints.Peering,
+    endpoints.VpnGateway,
+    endpoints.TransitGateway,
+    endpoints.TransitGatewayAttachment,
+    endpoints.FlowLog,
+    addresses.AddressAssociation,
+    instances.Instance,
+    instances.KeyPair,
+    instances.Volume,
+    instances.VolumeAttachment,
+    instances.NetworkInterface,
+    dns.HostedZone,
+    dns.HealthCheck,
+    dns.RecordSet,
+    dns.RecordSetGroup,
+    namespaces.HttpNamespace,
+    namespaces.PrivateNamespace,
+    namespaces.PublicNamespace,
+    namespaces.DiscoveryService,
+    certificates.Certificate,
+    stores.Table,
+    stores.Stream,
+    stores.FileSystem,
+    stores.MountTarget,
+    stores.AccessPoint,
+    stores.SubnetGroup,
+    stores.ParameterGroup,
+    stores.Database,
+    functions.Function,
+    functions.Permission,
+    functions.EventSourceMapping,
+    functions.LayerVersion,
+    functions.StateMachine,
+    functions.EventBus,
+    functions.Archive,
+    functions.ScheduleGroup,
+    functions.Schedule,
+    functions.Version,
+    remote.RestApi,
+    remote.ApiResource,
+    remote.ApiMethod,
+    remote.ApiDeployment,
+    remote.ComputeEnvironment,
+    remote.JobQueue,
+    remote.JobDefinition,
+    things.Thing,
+    things.ThingType,
+    things.ThingPolicy,
+    things.RoleAlias,
+    things.BillingGroup,
+    things.JobTemplate,
+    remote.WarehouseSubnets,
+    remote.WarehouseParameters,
+    remote.Warehouse,
+    remote.Model,
+    remote.EndpointConfig,
+    remote.ModelEndpoint,
+    remote.NotebookConfig,
+    remote.Document,
+    remote.ResourceGroup,
+    remote.SecurityConfiguration,
 )
+# Types that could be shown, and that would do something else here than they say.
+WITHHELD = {
+    "AWS::CodeDeploy::Application": "nothing would be deployed; use the deployment strategies of ECS.",
+    "AWS::CodeDeploy::DeploymentGroup": "nothing would be deployed; use the deployment strategies of ECS.",
+    "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
+    "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
+    "AWS::EMR::Cluster": "it would run nothing.",
+    "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
+    "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
+    "AWS::ElasticLoadBalancingV2::ListenerCertificate": "listeners speak HTTP here.",
+    "AWS::Logs::ResourcePolicy": "nothing but this cloud's own services writes to its log groups.",
+    "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
+    "AWS::SageMaker::NotebookInstance": "it would run nothing.",
+    "AWS::WAFv2::WebACLAssociation": "it would let everything through.",
+}
+CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
 
 
@@ -107,12 +231,19 @@ def facts(kind: str) -> Facts:
 def refuse_unknown(template: Template, active: Iterable[str]) -> None:
     """Types that AWS does not have, and those of the active resources that this cloud does not offer."""
     types = {name: each.type for name, each in template.resources.items()}
-    unknown = [kind for kind in types.values() if kind not in HANDLERS and kind not in schema.known_types()]
+    unknown = [
+        kind
+        for kind in types.values()
+        if kind not in HANDLERS and kind not in schema.known_types() and not kind.startswith(CUSTOM)
+    ]
     if unknown:
         raise invalid(f"Template format error: Unrecognized resource types: [{', '.join(sorted(set(unknown)))}]")
     unoffered = {types[name] for name in active if types[name] not in HANDLERS}
     if unoffered:
+        said = [f" {kind}: {WITHHELD[kind]}" for kind in sorted(unoffered) if kind in WITHHELD]
+        if any(kind.startswith(CUSTOM) for kind in unoffered):
+            said.append(" Custom resources need functions that run, which this cloud does not offer.")
         raise invalid(
             f"Template format error: Unrecognized resource types: [{', '.join(sorted(unoffered))}]. "
-            "AWS has them, portside's local cloud does not offer them."
+            f"AWS has them, portside's local cloud does not offer them.{''.join(said)}"
         )

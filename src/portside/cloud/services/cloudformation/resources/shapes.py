@@ -31,6 +31,8 @@ def request(
 
 
 def _convert(shape: Shape, value: Any, renamed: Mapping[str, str]) -> Any:
+    if getattr(shape, "is_document_type", False):
+        return value
     match shape.type_name:
         case "structure" if isinstance(value, Mapping):
             spelling = _spelling(shape)
@@ -53,6 +55,35 @@ def _convert(shape: Shape, value: Any, renamed: Mapping[str, str]) -> Any:
         case "boolean" if isinstance(value, str):
             return value.lower() == "true"
     return value
+
+
+def lost(
+    service: str, operation: str, properties: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> list[str]:
+    """The paths in `properties` that the operation does not take, `LoggingConfig/LogGroup`."""
+    described = model(service)
+    assert described is not None
+    shape = described.operation_model(operation).input_shape
+    return list(properties) if shape is None else _lost(shape, properties, renamed or {}, "")
+
+
+def _lost(shape: Shape, value: Any, renamed: Mapping[str, str], path: str) -> list[str]:
+    found: list[str] = []
+    if getattr(shape, "is_document_type", False):
+        return found
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        spelling = _spelling(shape)
+        for name, member in value.items():
+            target = spelling.get(renamed.get(name, name).lower())
+            below = f"{path}/{name}" if path else name
+            found += [below] if target is None else _lost(shape.members[target], member, renamed, below)
+    elif shape.type_name == "list" and isinstance(value, list):
+        for member in value:
+            found += _lost(shape.member, member, renamed, path)
+    elif shape.type_name == "map" and isinstance(value, Mapping):
+        for key, member in value.items():
+            found += _lost(shape.value, member, renamed, f"{path}/{key}")
+    return list(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=256)

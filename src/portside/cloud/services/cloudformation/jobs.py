@@ -1,0 +1,87 @@
+"""What a handler is told: a step made into a job.
+
+Owns the final properties (dynamic references replaced by what they name), the automatic tags, and as whom services
+are called.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.cloudformation import dynamic, properties
+from portside.cloud.services.cloudformation.intrinsics import EvaluationError
+from portside.cloud.services.cloudformation.records import (
+    Applied,
+    Kind,
+    Phase,
+    Resource,
+    Stack,
+    StackStatus,
+    Step,
+)
+from portside.cloud.services.cloudformation.refusals import Rejected
+from portside.cloud.services.cloudformation.resources import registry
+from portside.cloud.services.cloudformation.resources.handler import Work
+from portside.cloud.services.cloudformation.session import Callers
+
+
+class Jobs:
+    def __init__(self, calls: Calls, callers: Callers) -> None:
+        self._calls = calls
+        self._callers = callers
+
+    async def work(self, stack: Stack, resource: Resource, step: Step) -> Work:
+        target = step.target
+        final = await dynamic.resolve(target.properties, self._calls, await self._callers.of(stack))
+        if final is not target.properties:
+            final, complaint = properties.fit(registry.facts(resource.type).schema, final)
+            if complaint:
+                raise Rejected(complaint, made=step.phase is not Phase.CHECK)
+        old: Params = {}
+        if step.kind is Kind.UPDATE:
+            old = resource.applied.properties
+        caller = await self._callers.of(stack, resource.type)
+        return self.job(stack, caller, resource.logical_id, target, final, step.token, old)
+
+    def job(
+        self,
+        stack: Stack,
+        caller: Caller,
+        logical_id: str,
+        target: Applied,
+        final: Params,
+        token: str,
+        old: Params,
+    ) -> Work:
+        automatic = {
+            "aws:cloudformation:stack-name": stack.name,
+            "aws:cloudformation:stack-id": stack.id,
+            "aws:cloudformation:logical-id": logical_id,
+        }
+        return Work(
+            calls=self._calls,
+            caller=caller,
+            stack_name=stack.name,
+            stack_id=stack.id,
+            logical_id=logical_id,
+            properties=final,
+            tags=automatic | dict(target.tags),
+            name=target.name,
+            physical_id=target.physical_id,
+            token=token,
+            state=target.state,
+            old=old,
+            update_policy=target.update_policy,
+            rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
+        )
+
+    async def removal(self, stack: Stack, logical_id: str, kind: str, step: Step) -> Work:
+        """The job of deleting a physical resource."""
+        final = step.target.properties
+        if dynamic.present(final):
+            # A secret that is gone must not keep its user from being deleted.
+            with suppress(EvaluationError):
+                final = await dynamic.resolve(final, self._calls, await self._callers.of(stack))
+        caller = await self._callers.of(stack, kind)
+        return self.job(stack, caller, logical_id, step.target, final, step.token, {})

@@ -1,0 +1,146 @@
+"""Hooks, scheduled actions and composite alarms of stacks, over this cloud's own Auto Scaling and CloudWatch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cfn_ancillary import Cloud
+from portside.cloud.gateway.dispatch import Dispatcher
+from portside.cloud.kernel.clock import FAST_PACE, SystemClock
+from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
+from portside.cloud.services.ancillary import Ancillary
+from portside.cloud.services.autoscaling.api import AutoScalingApi
+from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
+from portside.cloud.services.calls import Service
+from portside.cloud.services.cloudformation.api import CloudFormationApi
+from portside.cloud.services.cloudwatch.api import CloudWatchApi
+from portside.testing.server import ACCOUNT, quiet_log
+
+
+class NoPolicies:
+    async def execute(self, trigger: Any) -> None:
+        raise AssertionError("no alarm has a policy here")
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
+    monkeypatch.chdir(tmp_path)
+    database, clock, log = Database(tmp_path / "state.db"), SystemClock(), quiet_log()
+    shared: Any = {"database": database, "clock": clock, "log": log}
+    try:
+        async with Ancillary(directory=tmp_path, account=ACCOUNT, endpoint="", log=log) as ancillary:
+
+            async def make_groups() -> Service:
+                return groups.service()
+
+            async def make_watch() -> Service:
+                return watch.service()
+
+            calls = Dispatcher(ancillary, (), {"autoscaling": make_groups, "cloudwatch": make_watch})
+            scheduled = ScheduledActions(ids=Ids(), calls=calls, **shared)
+            groups = AutoScalingApi(
+                pace=FAST_PACE, calls=calls, ancillary=ancillary, scheduled=scheduled, **shared
+            )
+            watch = CloudWatchApi(pace=FAST_PACE, calls=calls, account=ACCOUNT, policies=NoPolicies(), **shared)
+            api = CloudFormationApi(ids=Ids(), calls=calls, **shared)
+            async with api, watch, scheduled.loop:
+                yield Cloud(api, calls)
+    finally:
+        database.close()
+
+
+async def test_what_belongs_to_a_group(cloud: Cloud) -> None:
+    group = {"AutoScalingGroupName": {"Ref": "Group"}}
+    resources: dict[str, Any] = {
+        "Template": {
+            "Type": "AWS::EC2::LaunchTemplate",
+            "Properties": {"LaunchTemplateData": {"ImageId": "ami-12c6146b", "InstanceType": "t3.small"}},
+        },
+        "Group": {
+            "Type": "AWS::AutoScaling::AutoScalingGroup",
+            "Properties": {
+                "MinSize": "0",
+                "MaxSize": "3",
+                "AvailabilityZones": ["us-east-1a"],
+                "LaunchTemplate": {"LaunchTemplateId": {"Ref": "Template"}, "Version": "1"},
+            },
+        },
+        "Hook": {
+            "Type": "AWS::AutoScaling::LifecycleHook",
+            "Properties": group
+            | {"LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING", "HeartbeatTimeout": 60},
+        },
+        "Morning": {
+            "Type": "AWS::AutoScaling::ScheduledAction",
+            "Properties": group | {"Recurrence": "0 9 * * 1-5", "DesiredCapacity": 2, "TimeZone": "Europe/Berlin"},
+        },
+    }
+    outputs = {name: {"Value": {"Ref": name}} for name in resources}
+    template = {"Resources": resources, "Outputs": outputs}
+    out = await cloud.create(template)
+    named = {"AutoScalingGroupName": out["Group"]}
+    (hook,) = (await cloud.ask("autoscaling", "DescribeLifecycleHooks", **named))["LifecycleHooks"]
+    assert (hook["LifecycleHookName"], hook["HeartbeatTimeout"]) == (out["Hook"], 60)
+    (action,) = (await cloud.ask("autoscaling", "DescribeScheduledActions", **named))[
+        "ScheduledUpdateGroupActions"
+    ]
+    assert (action["ScheduledActionName"], action["DesiredCapacity"]) == (out["Morning"], 2)
+    resources["Morning"]["Properties"]["DesiredCapacity"] = 1
+    del resources["Hook"]["Properties"]["HeartbeatTimeout"]
+    assert await cloud.update(template) == out
+    (action,) = (await cloud.ask("autoscaling", "DescribeScheduledActions", **named))[
+        "ScheduledUpdateGroupActions"
+    ]
+    assert action["DesiredCapacity"] == 1
+    (hook,) = (await cloud.ask("autoscaling", "DescribeLifecycleHooks", **named))["LifecycleHooks"]
+    assert hook["HeartbeatTimeout"] == 3600
+    await cloud.delete()
+
+
+async def test_a_composite_alarm_over_others(cloud: Cloud) -> None:
+    def alarm(**more: Any) -> dict[str, Any]:
+        properties = {
+            "Namespace": "App",
+            "MetricName": "Load",
+            "Statistic": "Average",
+            "Period": 60,
+            "EvaluationPeriods": 1,
+            "Threshold": 5,
+            "ComparisonOperator": "GreaterThanThreshold",
+        }
+        return {"Type": "AWS::CloudWatch::Alarm", "Properties": properties | more}
+
+    resources: dict[str, Any] = {
+        "High": alarm(),
+        "Low": alarm(ComparisonOperator="LessThanThreshold"),
+        "Both": {
+            "Type": "AWS::CloudWatch::CompositeAlarm",
+            "Properties": {"AlarmRule": {"Fn::Sub": 'ALARM("${High}") AND NOT OK("${Low}")'}},
+        },
+        "Board": {
+            "Type": "AWS::CloudWatch::Dashboard",
+            "Properties": {"DashboardBody": '{"widgets": []}'},
+        },
+    }
+    outputs: dict[str, Any] = {name: {"Value": {"Ref": name}} for name in resources}
+    outputs["Arn"] = {"Value": {"Fn::GetAtt": ["Both", "Arn"]}}
+    template = {"Resources": resources, "Outputs": outputs}
+    out = await cloud.create(template)
+    asked = {"AlarmNames": [out["Both"]], "AlarmTypes": ["CompositeAlarm"]}
+    (both,) = (await cloud.ask("cloudwatch", "DescribeAlarms", **asked))["CompositeAlarms"]
+    assert both["AlarmRule"] == f'ALARM("{out["High"]}") AND NOT OK("{out["Low"]}")'
+    assert out["Arn"].endswith(f":alarm:{out['Both']}")
+    resources["Both"]["Properties"]["AlarmRule"] = {"Fn::Sub": 'OK("${Low}")'}
+    resources["Board"]["Properties"]["DashboardBody"] = '{"widgets": [1]}'
+    assert await cloud.update(template) == out
+    (both,) = (await cloud.ask("cloudwatch", "DescribeAlarms", **asked))["CompositeAlarms"]
+    assert both["AlarmRule"] == f'OK("{out["Low"]}")'
+    board = await cloud.ask("cloudwatch", "GetDashboard", DashboardName=out["Board"])
+    assert board["DashboardBody"] == '{"widgets": [1]}'
+    await cloud.delete()
+    assert not (await cloud.ask("cloudwatch", "DescribeAlarms", **asked))["CompositeAlarms"]
