@@ -15,11 +15,16 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 PING_SECONDS = 2.0
+# The local cloud's own socket for docker clients. It is no engine: behind it is one, found in another way.
+CLOUD_SOCKET = "portside.sock"
 
 
 def candidates(environ: Mapping[str, str], home: Path) -> list[str]:
-    """Addresses in the form of DOCKER_HOST, best first. DOCKER_HOST itself is the only one if it is set."""
+    """Addresses in the form of DOCKER_HOST, best first. DOCKER_HOST itself is the only one if it is set. If it
+    leads to the local cloud's socket, PORTSIDE_ENGINE tells what it was before."""
     named = environ.get("DOCKER_HOST", "").strip()
+    if is_cloud_socket(named):
+        named = environ.get("PORTSIDE_ENGINE", "").strip()
     if named:
         return [named]
     sockets = [Path("/var/run/docker.sock")]
@@ -32,6 +37,10 @@ def candidates(environ: Mapping[str, str], home: Path) -> list[str]:
         home / ".docker" / "run" / "docker.sock",
     ]
     return [f"unix://{path}" for path in sockets]
+
+
+def is_cloud_socket(host: str) -> bool:
+    return host.startswith("unix://") and host.endswith(f"/{CLOUD_SOCKET}")
 
 
 def find(environ: Mapping[str, str], home: Path) -> str | None:

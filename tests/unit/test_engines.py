@@ -16,6 +16,13 @@ def test_docker_host_is_the_only_one_if_it_is_set(tmp_path: Path) -> None:
     assert engines.candidates({"DOCKER_HOST": "tcp://127.0.0.1:2375"}, tmp_path) == ["tcp://127.0.0.1:2375"]
 
 
+def test_the_clouds_own_socket_is_no_engine(tmp_path: Path) -> None:
+    led = {"DOCKER_HOST": "unix:///home/u/.portside/cloud/portside.sock"}
+    assert engines.candidates(led, tmp_path) == engines.candidates({}, tmp_path)
+    named = led | {"PORTSIDE_ENGINE": "tcp://127.0.0.1:2375"}
+    assert engines.candidates(named, tmp_path) == ["tcp://127.0.0.1:2375"]
+
+
 def test_the_usual_places(tmp_path: Path) -> None:
     found = engines.candidates({"XDG_RUNTIME_DIR": "/run/user/7"}, tmp_path)
     assert found == [

@@ -90,7 +90,7 @@ def reset(
 
 @commands.command()
 def env() -> None:
-    """Print the variables that point AWS clients at the local cloud, for eval.
+    """Print the variables that point AWS clients and docker at the local cloud, for eval.
 
     Example: eval "$(portside cloud env)" && aws ecs list-clusters
     """

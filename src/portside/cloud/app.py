@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -147,9 +148,28 @@ class Cloud:
                 Loop("bridge", self._listen_on_bridge, self.clock, self.log)
             )
             bridging.wake("bridge")
+            await self._serve_docker(parts)
             self._parts = parts.pop_all()
         self._resuming = asyncio.create_task(self._resume(), name="resume")
         return self
+
+    async def _serve_docker(self, parts: AsyncExitStack) -> None:
+        """The user's docker client finds the account's registry by its name through this socket."""
+        from portside.cloud.machine.engine_socket import EngineSocket, Operation
+
+        def operations() -> dict[str, Operation]:
+            from portside.cloud.machine.engine_names import RegistryNames
+            from portside.cloud.machine.engine_registry import EngineRegistry
+
+            names = RegistryNames(self.settings.account, f"{self.settings.address}:{self.server.port}")
+            contexts = self.home.state / "contexts"
+            shutil.rmtree(contexts, ignore_errors=True)  # of a cloud that was killed
+            contexts.mkdir()
+            return EngineRegistry(lambda: self.machine.engine_host, names, contexts).operations()
+
+        served = EngineSocket(self.home.docker_socket, lambda: self.machine.engine_host, operations, self.log)
+        await served.start()
+        parts.push_async_callback(served.stop)
 
     async def __aexit__(self, *_: object) -> None:
         if self._resuming is not None:

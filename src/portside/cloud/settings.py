@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from portside.engines import CLOUD_SOCKET
+
 FILE_NAME = "cloud.toml"
 VARIABLE_PREFIX = "PORTSIDE_"
 
@@ -66,6 +68,11 @@ class Home:
     @property
     def state(self) -> Path:
         return self.directory / "cloud"
+
+    @property
+    def docker_socket(self) -> Path:
+        """Where the cloud serves the user's docker client while it runs."""
+        return self.state / CLOUD_SOCKET
 
     @property
     def lock(self) -> Path:

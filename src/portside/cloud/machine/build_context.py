@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 CHUNK = 1024 * 1024
+# How much of a context is looked through as it passes, before it is kept in a file.
+MOST_IN_PASSING = 4 * 1024 * 1024
 LARGEST_DOCKERFILE = 1024 * 1024
 _BLOCK = 512
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -65,6 +67,55 @@ def read(path: Path, dockerfile: str) -> Context:
     except tarfile.TarError as error:
         raise ContextError(f"the build context is no tar archive: {error}") from None
     raise ContextError(f"Cannot locate specified Dockerfile: {dockerfile}")
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """A context whose Dockerfile lies in what has come so far; the rest need not be kept."""
+
+    begun: bytes
+    rest: AsyncIterator[bytes]
+    context: Context
+
+    async def send(self, dockerfile: str) -> AsyncIterator[bytes]:
+        """The archive with that Dockerfile in the place of its own."""
+        context = self.context
+        if dockerfile == context.dockerfile:
+            yield self.begun
+        else:
+            yield self.begun[: context.start] + _member(context, dockerfile.encode()) + self.begun[context.end :]
+        async for piece in self.rest:
+            yield piece
+
+
+async def look(pieces: AsyncIterator[bytes], dockerfile: str) -> Passing | bytes:
+    """Read on until the Dockerfile has come. The bytes read if it is not among the first, or cannot be seen."""
+    begun = b""
+    async for piece in pieces:
+        begun += piece
+        found = _found(begun, posixpath.normpath(dockerfile))
+        if found is not None:
+            return Passing(begun, pieces, found)
+        if len(begun) > MOST_IN_PASSING:
+            break
+    return begun
+
+
+def _found(begun: bytes, wanted: str) -> Context | None:
+    at = 0
+    while at + _BLOCK <= len(begun):
+        try:
+            member = tarfile.TarInfo.frombuf(begun[at : at + _BLOCK], "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            return None  # compressed, or at its end
+        start, data = at, at + _BLOCK
+        at = data + -(-member.size // _BLOCK) * _BLOCK
+        if member.isreg() and posixpath.normpath(member.name) == wanted:
+            if at > len(begun):
+                return None
+            text = begun[data : data + member.size].decode("utf-8", "replace")
+            return Context(Path(), member.name, text, start, at, member.mode)
+    return None
 
 
 def _decompress(path: Path) -> None:

@@ -91,7 +91,8 @@ class Guard:
             application, access_log=None, handler_cancellation=True, shutdown_timeout=CLOSE_SECONDS
         )
         await runner.setup()
-        await web.SockSite(runner, _listen(self._path)).start()
+        # A build's command may run as another user than root.
+        await web.SockSite(runner, listen(self._path, 0o666)).start()
         self._runner = runner
 
     async def stop(self) -> None:
@@ -143,7 +144,7 @@ def document(content: Any, status: int = 200) -> web.Response:
     )
 
 
-def _listen(path: Path) -> socket.socket:
+def listen(path: Path, mode: int) -> socket.socket:
     """A listening socket at `path`, which may be longer than the system's limit for it."""
     path.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -156,8 +157,7 @@ def _listen(path: Path) -> socket.socket:
                 made.bind(f"/proc/self/fd/{directory}/{path.name}")
             finally:
                 os.close(directory)
-        # A build's command may run as another user than root.
-        path.chmod(0o666)
+        path.chmod(mode)
         made.setblocking(False)
     except OSError:
         made.close()

@@ -8,8 +8,6 @@ passed on line by line as it comes; nothing large is held in memory.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import fnmatch
 import json
 import os
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from portside.cloud.machine import build_context, dockerfile
+from portside.cloud.machine.engine_words import addressed, decoded_login, logins_of, message_of, reason_of
 from portside.cloud.machine.guard import Asked, Operation, Refused, document
 from portside.cloud.machine.guard_names import DOMAIN, Kind, Names, Reference, is_identifier, unreachable
 
@@ -149,8 +148,8 @@ class GuardedImages:
                 raise Refused(400, str(error)) from None
             arguments = json.loads(asked.query.get("buildargs") or "{}")
             used = dockerfile.uses(context.dockerfile, {k: v for k, v in arguments.items() if v is not None})
-            logins = _logins(asked.request.headers.get("X-Registry-Config", ""))
-            renamed = {use.image: await self._base(use.image, asked, logins) for use in used}
+            known = logins_of(asked.request.headers.get("X-Registry-Config", ""))
+            renamed = {use.image: await self._base(use.image, asked, known) for use in used}
             renamed = {image: other for image, other in renamed.items() if other}
             text = dockerfile.renamed(context.dockerfile, used, renamed)
             options = self._build_options(query, bool(renamed))
@@ -181,7 +180,7 @@ class GuardedImages:
         # Nothing of an interrupted build stays.
         return [*options, ("rm", "1"), ("forcerm", "1")]
 
-    async def _base(self, image: str, asked: Asked, logins: dict[str, dict[str, Any]]) -> str:
+    async def _base(self, image: str, asked: Asked, known: dict[str, dict[str, Any]]) -> str:
         """The engine's name of an image that a Dockerfile uses; empty if the name may stay."""
         reference = Reference.parse(image)
         private = self._names.private(reference)
@@ -189,15 +188,15 @@ class GuardedImages:
         pull_anew = kind is Kind.OWN and asked.query.get("pull") in ("1", "true")
         if not pull_anew and await self._identifier(private) is not None:
             return private
-        if is_identifier(image) and (known := await self._identifier(image)) is not None:
+        if is_identifier(image) and (identifier := await self._identifier(image)) is not None:
             if not await self._mine(image):
                 raise Refused(404, f"No such image: {image}")
-            return known
+            return identifier
         if kind is Kind.UNREACHABLE:
             raise Refused(500, unreachable(reference))
         if kind is Kind.PUBLIC:
             return ""
-        login = _auth_header(logins.get(self._names.registry) or {}, self._names.local)
+        login = addressed(known.get(self._names.registry) or {}, self._names.local)
         async for line in self._pulled(reference, asked.version, login):
             failed = json.loads(line).get("error")
             if failed:
@@ -223,7 +222,7 @@ class GuardedImages:
             raise Refused(500, unreachable(reference))
         header = asked.request.headers.get("X-Registry-Auth", "")
         if kind is Kind.OWN:
-            login = _auth_header(_decoded(header), self._names.local)
+            login = addressed(decoded_login(header), self._names.local)
             return await self._lines(asked, self._pulled(reference, asked.version, login))
         return await self._lines(asked, self._pulled_public(reference, asked.version, header))
 
@@ -270,7 +269,7 @@ class GuardedImages:
         for reference in references:
             own = kind is Kind.OWN
             repository = self._names.at_registry(reference) if own else reference.repository
-            headers = _auth_header(_decoded(header), self._names.local) if own else {"X-Registry-Auth": header}
+            headers = addressed(decoded_login(header), self._names.local) if own else {"X-Registry-Auth": header}
             where = f"{repository}:{reference.version}"
             async with self._locks(where), self._restored(where):
                 identifier = await self._identifier(self._names.private(reference))
@@ -279,7 +278,7 @@ class GuardedImages:
                 await self._name(identifier, where)
                 path = f"{asked.version}/images/{quote(repository, safe='/:')}/push"
                 async for line in self._output("POST", path, params={"tag": reference.version}, headers=headers):
-                    digest = (_message(line).get("aux") or {}).get("Digest")
+                    digest = (message_of(line).get("aux") or {}).get("Digest")
                     if digest:
                         self._digests.setdefault(identifier, set()).add(f"{reference.repository}@{digest}")
                     yield line
@@ -424,14 +423,14 @@ class GuardedImages:
         async with self._limited(QUICK), self._engine.request(method, path, **options) as answer:
             body = await answer.read()
             if answer.status >= 400:
-                raise Refused(answer.status, self._names.translate(_reason(body)))
+                raise Refused(answer.status, self._names.translate(reason_of(body)))
             return json.loads(body) if body.strip() else {}
 
     async def _output(self, method: str, path: str, **options: Any) -> AsyncIterator[bytes]:
         """The lines of a progress stream, as the engine wrote them."""
         async with self._limited(LONG), self._engine.request(method, path, **options) as answer:
             if answer.status >= 400:
-                raise Refused(answer.status, self._names.translate(_reason(await answer.read())))
+                raise Refused(answer.status, self._names.translate(reason_of(await answer.read())))
             rest = b""
             async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -446,7 +445,7 @@ class GuardedImages:
     ) -> web.StreamResponse:
         async def looked() -> AsyncIterator[bytes]:
             async for line in self._output(method, asked.version + path, **options):
-                look(_message(line))
+                look(message_of(line))
                 yield line
 
         return await self._lines(asked, looked())
@@ -497,44 +496,3 @@ def _check_build(query: list[tuple[str, str]]) -> None:
 def _matches(tag: str, pattern: str) -> bool:
     repository = tag.rpartition(":")[0]
     return fnmatch.fnmatchcase(tag, pattern) or fnmatch.fnmatchcase(repository, pattern)
-
-
-def _message(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _reason(body: bytes) -> str:
-    return str(_message(body).get("message") or body.decode("utf-8", "replace").strip())
-
-
-def _decoded(header: str) -> dict[str, Any]:
-    """A client's X-Registry-Auth or X-Registry-Config."""
-    try:
-        return _message(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-    except (binascii.Error, ValueError):
-        return {}
-
-
-def _logins(header: str) -> dict[str, dict[str, Any]]:
-    found = {}
-    for server, login in _decoded(header).items():
-        if isinstance(login, dict):
-            found[server.split("://", 1)[-1].partition("/")[0]] = login
-    return found
-
-
-def _auth_header(login: dict[str, Any], server: str) -> dict[str, str]:
-    """The client's login, addressed to where the engine finds the registry."""
-    if not login:
-        return {}
-    content = {
-        "username": login.get("username") or "",
-        "password": login.get("password") or "",
-        "auth": login.get("auth") or "",
-        "serveraddress": server,
-    }
-    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(content).encode()).decode()}

@@ -48,10 +48,9 @@ class LocalMachine:
 
     @property
     def engine_host(self) -> str:
-        if self._given:
-            return self._given
-        found = engines.find(os.environ, Path.home())
-        return found or engines.candidates(os.environ, Path.home())[0]
+        if not self._given:
+            self._given = engines.find(os.environ, Path.home()) or ""
+        return self._given or engines.candidates(os.environ, Path.home())[0]
 
     def engine(self) -> Engine:
         if self._engine is None:

@@ -2,6 +2,10 @@
 
 Owns the plain ASGI of it, and the error format of the OCI distribution specification. What is answered is
 decided in `registry.py` and `transfers.py`.
+
+A client that cannot ask under the registry's own name, because nothing resolves it here, may put that name before
+the repository's: `/v2/<account>.dkr.ecr.<region>.amazonaws.com/<repository>/...` means what the rest of the path
+would mean at that host.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
+
+from portside.cloud.services.ecr.names import region_of_host
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -61,7 +67,7 @@ class Exchange:
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self._named, self.path = _split(scope["path"])
         self.headers: dict[str, str] = {
             k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]
         }
@@ -77,7 +83,7 @@ class Exchange:
 
     @property
     def host(self) -> str:
-        return self.headers.get("host", "")
+        return self._named or self.headers.get("host", "")
 
     @property
     def has_body(self) -> bool:
@@ -131,6 +137,27 @@ class Exchange:
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.answered = True
-        wire = [(key.encode(), value.encode("latin-1")) for key, value in headers.items()]
+        wire = [(key.encode(), self._addressed(value).encode("latin-1")) for key, value in headers.items()]
         wire.append((b"docker-distribution-api-version", b"registry/2.0"))
         await self._send({"type": "http.response.start", "status": status, "headers": wire})
+
+    def _addressed(self, value: str) -> str:
+        """A header's value; where it leads to a path here, by the way on which the client came."""
+        for start in ("/v2/", "</v2/"):
+            if self._named and value.startswith(start):
+                return f"{start}{self._named}/{value.removeprefix(start)}"
+        return value
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The registry's name that a path begins with, if any, and the path without it."""
+    start, host, rest = path[:4], *path[4:].partition("/")[::2]
+    if start == "/v2/" and rest and region_of_host(host) is not None:
+        return host, f"/v2/{rest}"
+    return "", path
+
+
+def repository_of(source: str) -> str:
+    """The repository that a client wants to mount from, which it may name with the registry's name before it."""
+    host, _, rest = source.partition("/")
+    return rest if rest and region_of_host(host) is not None else source

@@ -11,7 +11,7 @@ import re
 from portside.cloud.services.ecr import records
 from portside.cloud.services.ecr.blobs import DigestMismatch
 from portside.cloud.services.ecr.catalogue import Catalogue
-from portside.cloud.services.ecr.exchange import Exchange, RegistryError
+from portside.cloud.services.ecr.exchange import Exchange, RegistryError, repository_of
 from portside.cloud.services.ecr.names import is_digest
 from portside.cloud.services.ecr.records import Repository, Upload
 
@@ -56,7 +56,12 @@ class Transfers:
         if exchange.method != "POST":
             raise RegistryError("UNSUPPORTED", "An upload begins with POST.")
         mount, source = exchange.query("mount"), exchange.query("from")
-        if mount and source and is_digest(mount) and self._catalogue.mount(repository, source, mount):
+        if (
+            mount
+            and source
+            and is_digest(mount)
+            and self._catalogue.mount(repository, repository_of(source), mount)
+        ):
             await self._created(exchange, repository, mount)
             return
         digest = exchange.query("digest")
