@@ -51,4 +51,10 @@ class Ids:
         return self._random.random()
 
     def _pick(self, alphabet: str, length: int) -> str:
-        return "".join(self._random.choice(alphabet) for _ in range(length))
+        # One draw: the system's source is asked once, not for every letter.
+        number = self._random.randrange(len(alphabet) ** length)
+        letters = []
+        for _ in range(length):
+            number, index = divmod(number, len(alphabet))
+            letters.append(alphabet[index])
+        return "".join(letters)
