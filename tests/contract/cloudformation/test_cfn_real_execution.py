@@ -224,7 +224,7 @@ async def test_a_wait_condition_over_http_and_a_stack_policy(tmp_path: Path, mon
             assert json.loads(stack["Outputs"][0]["OutputValue"]) == {"me": "ready"}
             assert client.get_stack_policy(StackName="web")["StackPolicyBody"] == policy
             with pytest.raises(client.exceptions.ClientError, match="Invalid stack policy"):
-                client.set_stack_policy(StackName="web", StackPolicyBody="{}")
+                client.set_stack_policy(StackName="web", StackPolicyBody="[]")
 
         await asyncio.to_thread(story)
 

@@ -80,7 +80,7 @@ async def test_metadata_is_a_modification_too(world: World) -> None:
 
 async def test_what_the_calls_refuse(world: World) -> None:
     await world.create("web", template())
-    refused = await world.refused("SetStackPolicy", StackName="web", StackPolicyBody="{}")
+    refused = await world.refused("SetStackPolicy", StackName="web", StackPolicyBody='{"Statement": []}')
     assert refused.message == "Error validating stack policy: Invalid stack policy"
     refused = await world.refused("SetStackPolicy", StackName="web", StackPolicyBody="{}", StackPolicyURL="u")
     assert refused.message == "You cannot specify both StackPolicyURL and StackPolicyBody"
@@ -89,6 +89,15 @@ async def test_what_the_calls_refuse(world: World) -> None:
     body = json.dumps(template("2"))
     refused = await world.refused("UpdateStack", StackName="web", TemplateBody=body, StackPolicyBody="x")
     assert refused.message == "Error validating stack policy: Invalid stack policy"
+
+
+async def test_an_empty_policy_takes_the_policy_away(world: World) -> None:
+    await world.create("web", template())
+    await world.call("SetStackPolicy", StackName="web", StackPolicyBody=policy("Update:*"))
+    await world.call("SetStackPolicy", StackName="web", StackPolicyBody="{}")
+    assert (await world.call("GetStackPolicy", StackName="web"))["StackPolicyBody"] == "{}"
+    await world.call("UpdateStack", StackName="web", TemplateBody=json.dumps(template("2")))
+    assert await world.settle("web") == "UPDATE_COMPLETE"
 
 
 async def test_a_policy_set_while_an_update_runs_stays(world: World) -> None:

@@ -83,7 +83,7 @@ def test_the_words_of_a_denial() -> None:
         "",
         "{",
         "[]",
-        "{}",
+        "1",
         '{"Statement": []}',
         '{"Statement": "x"}',
         json.dumps({"Statement": [ALLOW_ALL | {"Effect": "Maybe"}]}),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Constraints that botocore's models carry but AWS's services do not enforce in this form.
 _NO_PATTERN = frozenset({"TemplateBody"})
+# Patterns that AWS words otherwise than botocore's models do.
+_WORDED = {"StackNameOrId": "[a-zA-Z][-a-zA-Z0-9]*|arn:[-a-zA-Z0-9:/._+]*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def _walk(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
         if pattern and shape.name not in _NO_PATTERN:
             compiled = _compile(pattern)
             if compiled is not None and not compiled.fullmatch(value):
-                yield Violation(path, value, f"Member must satisfy regular expression pattern: {pattern}")
+                worded = _WORDED.get(shape.name, pattern)
+                yield Violation(path, value, f"Member must satisfy regular expression pattern: {worded}")
         enum = shape.enum
         if enum and value not in enum:
             yield Violation(path, value, f"Member must satisfy enum value set: [{', '.join(enum)}]")

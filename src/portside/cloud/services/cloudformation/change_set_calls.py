@@ -36,7 +36,13 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.stack_calls import keeps_failures, modes, refuse_update
+from portside.cloud.services.cloudformation.stack_calls import (
+    NAME_OR_ID,
+    keeps_failures,
+    modes,
+    refuse_name,
+    refuse_update,
+)
 
 NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
@@ -61,6 +67,7 @@ class ChangeSetCalls(ImportCalls):
             raise invalid(
                 "portside's local cloud does not offer IncludeNestedStacks; make a change set of each stack."
             )
+        refuse_name(params["StackName"], NAME_OR_ID)
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
         token: str = params.get("ClientToken") or ""

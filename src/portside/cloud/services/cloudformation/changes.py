@@ -19,8 +19,10 @@ from portside.cloud.services.cloudformation.differences import (
     pointer,
     text,
 )
+from portside.cloud.services.cloudformation.intrinsics import UNKNOWN
 from portside.cloud.services.cloudformation.plan import Change, Facts, Plan, Planned, Recreation, Verdict
 from portside.cloud.services.cloudformation.records import Applied, Params, Resource
+from portside.cloud.services.cloudformation.references import function_of, references
 from portside.cloud.services.cloudformation.template import Template
 
 # Members of a resource beside its properties, as the Scope of a change names them.
@@ -51,7 +53,7 @@ def describe(
             modification = _Modification(each, causes, old, new, facts(each.type))
             changes[name] = modification.describe()
     for resource in found.removed:
-        changes[resource.logical_id] = _removed(resource)
+        changes[resource.logical_id] = _removed(resource, old)
     return [{"Type": "Resource", "ResourceChange": changes[name]} for name in sorted(changes)]
 
 
@@ -105,12 +107,28 @@ def _imported(each: Planned) -> Params:
     return change | {"AfterContext": context(each.properties, _after(each))}
 
 
-def _removed(resource: Resource) -> Params:
+def _removed(resource: Resource, old: Template | None) -> Params:
     applied = resource.applied
+    declared = old.resources.get(resource.logical_id) if old is not None else None
+    shown = applied.properties
+    if old is not None and declared is not None:
+        shown = _blurred(declared.properties, shown, old)
     policy = applied.deletion_policy
     change = _frame("Remove", resource.logical_id, resource.type, applied.physical_id)
     change["PolicyAction"] = "Retain" if policy.startswith("Retain") else policy
-    return change | {"BeforeContext": context(applied.properties, _before(applied))}
+    return change | {"BeforeContext": context(shown, _before(applied))}
+
+
+def _blurred(raw: Any, value: Any, template: Template) -> Any:
+    """What AWS shows of a resource that goes: what it had from another one counts as not known."""
+    if function_of(raw) is not None:
+        known = all(each.name not in template.resources for each in references(raw))
+        return value if known else UNKNOWN
+    if isinstance(raw, dict) and isinstance(value, dict):
+        return {key: _blurred(raw.get(key), member, template) for key, member in value.items()}
+    if isinstance(raw, list) and isinstance(value, list) and len(raw) == len(value):
+        return [_blurred(one, other, template) for one, other in zip(raw, value, strict=True)]
+    return value
 
 
 class _Modification:

@@ -10,6 +10,8 @@ from portside.cloud.services.cloudformation import parameters, template
 from portside.cloud.services.cloudformation.records import ChangeSet, Event, Resource, Spec, Stack, StackStatus
 
 NOT_CHECKED = "NOT_CHECKED"
+# Of a stack that came to nothing AWS shows no change set.
+UNDONE = frozenset({StackStatus.ROLLBACK_COMPLETE, StackStatus.DELETE_COMPLETE})
 
 
 def shown_parameters(spec: Spec) -> list[Params]:
@@ -32,7 +34,7 @@ def stack(found: Stack, drift: Params | None = None) -> Params:
     answer: Params = {
         "StackId": found.id,
         "StackName": found.name,
-        "ChangeSetId": found.change_set or None,
+        "ChangeSetId": None if found.status in UNDONE else found.change_set or None,
         "Description": found.description or None,
         "Parameters": shown_parameters(found.spec) or None,
         "CreationTime": found.created,

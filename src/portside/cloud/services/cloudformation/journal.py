@@ -40,6 +40,8 @@ class Journal:
             # May have been switched while the operation was under way.
             fields.setdefault("termination_protection", now.termination_protection)
             fields.setdefault("policy", now.policy)
+        if status in (StackStatus.ROLLBACK_IN_PROGRESS, StackStatus.DELETE_IN_PROGRESS):
+            fields.setdefault("deleted", self._clock.now())
         moved = replace(stack, status=status, reason=reason, **fields)
         rows.save_stack(tx, moved)
         self.told(tx, moved)

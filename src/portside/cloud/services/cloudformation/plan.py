@@ -192,10 +192,13 @@ class PlannedView:
             # The operation is given up before anybody needs the value (`attributes.py`).
             return UNKNOWN
         given = property_at(found.properties, name)
+        if found.applied is None or found.decision.verdict in (Verdict.CREATE, Verdict.REPLACE):
+            # AWS takes no attribute of what is not made yet for known, not even that of a property. What a
+            # replacement leaves as it was changes nothing elsewhere, though.
+            kept = found.applied is not None and given == property_at(found.applied.properties, name)
+            return UNKNOWN if given is None or not kept else given
         if given is not None:
             return given
-        if found.applied is None or found.decision.verdict in (Verdict.CREATE, Verdict.REPLACE):
-            return UNKNOWN
         if found.decision.verdict is Verdict.UPDATE and facts.is_volatile(name):
             return UNKNOWN
         return found.applied.attributes.get(name, UNKNOWN)

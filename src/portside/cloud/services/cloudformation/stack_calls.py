@@ -5,6 +5,7 @@ Each validates, writes the intent in one transaction and answers; `stack_loop.py
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -37,17 +38,29 @@ from portside.cloud.services.cloudformation.records import (
 # A template that contains itself would never end.
 DEEPEST = 20
 NO_UPDATES = "No updates are to be performed."
+NAME = "[a-zA-Z][-a-zA-Z0-9]*"
+NAME_OR_ID = NAME + "|arn:[-a-zA-Z0-9:/._+]*"
+LONGEST_NAME = 128
+
+
+def refuse_name(name: str, pattern: str) -> None:
+    """ValidationError for what cannot be the name of a stack."""
+    broken = []
+    if not name.startswith("arn:") and len(name) > LONGEST_NAME:
+        broken.append(f"Member must have length less than or equal to {LONGEST_NAME}")
+    if not re.fullmatch(pattern, name):
+        broken.append(f"Member must satisfy regular expression pattern: {pattern}")
+    if broken:
+        errors = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
+        found = [f"Value '{name}' at 'stackName' failed to satisfy constraint: {each}" for each in broken]
+        raise invalid(errors + "; ".join(found))
 
 
 class StackCalls(PolicyCalls):
     @operation("CreateStack")
     async def create_stack(self, caller: Caller, params: Params) -> Params:
         name: str = params["StackName"]
-        if name.startswith("arn:"):
-            raise invalid(
-                f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: "
-                "Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
-            )
+        refuse_name(name, NAME)
         token = params.get("ClientRequestToken", "")
         present = self._live(caller, name)
         if present is not None and present.status is not StackStatus.REVIEW_IN_PROGRESS:

@@ -52,6 +52,8 @@ class StackPolicy:
 
     def refusal(self, action: str, logical_id: str, kind: str) -> str:
         """Why `action` is not allowed on a resource; empty if it is."""
+        if not self.statements:
+            return ""
         allowed = False
         for number, each in enumerate(self.statements, start=1):
             if not each.covers(action, logical_id, kind):
@@ -73,6 +75,8 @@ def parse(text: str) -> StackPolicy:
         document = json.loads(text)
     except ValueError:
         raise _broken() from None
+    if document == {}:
+        return StackPolicy(())  # how a policy is taken away again
     if not isinstance(document, dict) or set(document) - {"Statement", "Version", "Id"}:
         raise _broken()
     found = document.get("Statement")
