@@ -7,6 +7,7 @@ process in a container does: print lines, run for a while or for ever, end with 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import tarfile
@@ -199,8 +200,12 @@ class FakeEngine:
         self._answer()
         content = b"".join([chunk async for chunk in archive])
         # Tests may hand over a bare name instead of an archive.
-        for name in _tags(content) if content[257:262] == b"ustar" else [content.decode()]:
+        if content[257:262] != b"ustar":
+            name = content.decode()
             self.programs[name] = self.remote.get(name, RUNS)
+            return
+        for name, image in _images(content):
+            self.programs[name] = self.programs[image] = self.remote.get(name, RUNS)
 
     async def remove_image(self, reference: str) -> None:
         self._answer()
@@ -474,12 +479,18 @@ class FakeEngine:
         self._changed = asyncio.Event()
 
 
-def _tags(archive: bytes) -> list[str]:
-    """The names of the images in a docker-archive."""
+def _images(archive: bytes) -> list[tuple[str, str]]:
+    """Each name in a docker-archive, with the id of its image: the digest of the configuration."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None
-        return [tag for image in json.load(manifest) for tag in image["RepoTags"]]
+        found = []
+        for image in json.load(manifest):
+            configuration = tar.extractfile(image["Config"])
+            assert configuration is not None
+            digest = f"sha256:{hashlib.sha256(configuration.read()).hexdigest()}"
+            found += [(tag, digest) for tag in image["RepoTags"]]
+        return found
 
 
 def _carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
