@@ -47,7 +47,7 @@ def evaluator() -> Evaluator:
         {"P": "value", "L": ["x", "y"]},
         Surroundings("000000000000", "us-east-1", STACK_ID, "staging-alb", ("arn:topic",)),
         View(),
-        {"staging-cluster-id": "c-1"},
+        {"staging-cluster-id": "c-1"}.get,
         {"us-east-1": ["us-east-1a", "us-east-1b"]},
     )
 

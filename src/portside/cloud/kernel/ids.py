@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import string
-import uuid
 
 _ALNUM = string.ascii_letters + string.digits
 _UPPER = string.ascii_uppercase + string.digits
@@ -26,7 +25,10 @@ class Ids:
         return f"{self._random.getrandbits(4 * length):0{length}x}"
 
     def uuid(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        """A random one, of version 4."""
+        found = f"{self._random.getrandbits(128):032x}"
+        variant = "89ab"[int(found[16], 16) & 3]
+        return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-{variant}{found[17:20]}-{found[20:]}"
 
     def digits(self, length: int) -> str:
         """Decimal digits without a leading zero."""
@@ -51,4 +53,10 @@ class Ids:
         return self._random.random()
 
     def _pick(self, alphabet: str, length: int) -> str:
-        return "".join(self._random.choice(alphabet) for _ in range(length))
+        # One draw: the system's source is asked once, not for every letter.
+        number = self._random.randrange(len(alphabet) ** length)
+        letters = []
+        for _ in range(length):
+            number, index = divmod(number, len(alphabet))
+            letters.append(alphabet[index])
+        return "".join(letters)

@@ -10,7 +10,7 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -97,6 +97,10 @@ class Surroundings:
         return None
 
 
+def _no_exports(name: str) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Evaluator:
     """Evaluates pieces of one template. `imported` collects the names of the exports that were read."""
@@ -105,7 +109,8 @@ class Evaluator:
     parameters: Mapping[str, Any]
     surroundings: Surroundings
     resources: ResourceView = field(default_factory=NoResources)
-    exports: Mapping[str, str] = field(default_factory=dict)
+    # The value behind an export's name, None where there is none.
+    exported: Callable[[str], Any] = _no_exports
     zones: Mapping[str, list[str]] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
     _conditions: dict[str, bool] = field(default_factory=dict)
@@ -365,10 +370,11 @@ class Evaluator:
         if name is UNKNOWN:
             return UNKNOWN
         name = as_text(name, functions.IMPORT_VALUE)
-        if name not in self.exports:
+        found = self.exported(name)
+        if found is None:
             raise MissingExport(name)
         self.imported.add(name)
-        return self.exports[name]
+        return found
 
     def truth(self, expression: Any) -> bool:
         called = function_of(expression)

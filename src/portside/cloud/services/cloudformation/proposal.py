@@ -6,8 +6,10 @@ alike by CreateStack, UpdateStack and CreateChangeSet, which is why a change set
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from portside.cloud.kernel.database import Database
@@ -212,14 +214,10 @@ async def _refuse_broken_rules(parsed: Template, values: tuple[Value, ...], call
         raise invalid(broken)
 
 
-class _AnyExport(dict[str, Any]):
-    """Exports of which those that are missing may yet be made."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> Any:
-        return UNKNOWN
+def _perhaps(exported: Callable[[str], Any], name: str) -> Any:
+    """An export that is missing may yet be made."""
+    found = exported(name)
+    return UNKNOWN if found is None else found
 
 
 async def propose(
@@ -247,7 +245,7 @@ async def propose(
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(db, stack, spec, parsed, view, zones.known)
         if lenient:
-            look.exports = _AnyExport(look.exports)
+            look.exported = partial(_perhaps, look.exported)
 
         def planned() -> Plan:
             view.planned = {}

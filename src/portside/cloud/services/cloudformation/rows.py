@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from portside.cloud.kernel.database import Transaction
@@ -44,8 +45,24 @@ def _members(record: Any) -> Params:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
+_encode = json.JSONEncoder(default=_members, separators=(",", ":")).encode
+
+
 def _dump(record: Any) -> str:
-    return json.dumps(_members(record), default=_members, separators=(",", ":"))
+    return _encode(_members(record))
+
+
+def _dump_with_step(record: Resource | Leftover) -> str:
+    """What a step has in common with its resource is written once: mostly all of it, in a creation."""
+    members = _members(record)
+    step = record.step
+    if step is not None:
+        inner = members["step"] = _members(step)
+        if step.shown == step.target.properties:
+            inner["shown"] = None
+        if step.target == record.applied:
+            inner["target"] = None
+    return _encode(members)
 
 
 def _pairs(found: Any) -> tuple[tuple[str, str], ...]:
@@ -68,12 +85,18 @@ def _applied(found: Params) -> Applied:
     return Applied(**found | {"tags": _pairs(found["tags"]), "dependencies": tuple(found["dependencies"])})
 
 
-def _step(found: Params | None) -> Step | None:
+def _step(found: Params | None, applied: Applied) -> Step | None:
     if found is None:
         return None
+    target = applied if found["target"] is None else _applied(found["target"])
     return Step(
         **found
-        | {"kind": Kind(found["kind"]), "phase": Phase(found["phase"]), "target": _applied(found["target"])}
+        | {
+            "kind": Kind(found["kind"]),
+            "phase": Phase(found["phase"]),
+            "target": target,
+            "shown": target.properties if found["shown"] is None else found["shown"],
+        }
     )
 
 
@@ -81,7 +104,13 @@ def _step(found: Params | None) -> Step | None:
 
 
 def _stack(row: sqlite3.Row) -> Stack:
-    found = json.loads(row["record"])
+    return _stack_of(row["record"])
+
+
+@lru_cache(maxsize=64)
+def _stack_of(record: str) -> Stack:
+    # A turn reads the row of its stack several times, and hardly ever finds it changed.
+    found = json.loads(record)
     return Stack(
         **found
         | {
@@ -137,12 +166,13 @@ def busy_stack_ids(db: Reader) -> list[str]:
 
 def _resource(row: sqlite3.Row) -> Resource:
     found = json.loads(row["record"])
+    applied = _applied(found["applied"])
     return Resource(
         **found
         | {
             "status": ResourceStatus(found["status"]),
-            "applied": _applied(found["applied"]),
-            "step": _step(found["step"]),
+            "applied": applied,
+            "step": _step(found["step"], applied),
             "previous": _applied(found["previous"]) if found["previous"] else None,
         }
     )
@@ -159,7 +189,7 @@ def save_resource(tx: Transaction, resource: Resource) -> None:
             resource.type,
             resource.applied.physical_id,
             resource.status,
-            _dump(resource),
+            _dump_with_step(resource),
         ),
     )
 
@@ -198,11 +228,14 @@ def owner_of(db: Reader, region: str, kind: str, physical_id: str) -> str | None
 
 
 def add_leftover(tx: Transaction, leftover: Leftover) -> None:
-    tx.execute("INSERT INTO cfn_leftover (stack_id, record) VALUES (?, ?)", (leftover.stack_id, _dump(leftover)))
+    tx.execute(
+        "INSERT INTO cfn_leftover (stack_id, record) VALUES (?, ?)",
+        (leftover.stack_id, _dump_with_step(leftover)),
+    )
 
 
 def save_leftover(tx: Transaction, leftover: Leftover) -> None:
-    tx.execute("UPDATE cfn_leftover SET record = ? WHERE number = ?", (_dump(leftover), leftover.number))
+    tx.execute("UPDATE cfn_leftover SET record = ? WHERE number = ?", (_dump_with_step(leftover), leftover.number))
 
 
 def drop_leftover(tx: Transaction, number: int) -> None:
@@ -214,16 +247,9 @@ def leftovers(db: Reader, stack_id: str) -> list[Leftover]:
     found = []
     for row in rows:
         record = json.loads(row["record"])
-        found.append(
-            Leftover(
-                **record
-                | {
-                    "number": row["number"],
-                    "applied": _applied(record["applied"]),
-                    "step": _step(record["step"]),
-                }
-            )
-        )
+        applied = _applied(record["applied"])
+        changed = {"number": row["number"], "applied": applied, "step": _step(record["step"], applied)}
+        found.append(Leftover(**record | changed))
     return found
 
 
@@ -331,6 +357,12 @@ def exports(db: Reader, region: str) -> list[tuple[str, str, str]]:
     """(name, value, stack id), by name."""
     rows = db.read("SELECT name, value, stack_id FROM cfn_export WHERE region = ? ORDER BY name", (region,))
     return [(row["name"], row["value"], row["stack_id"]) for row in rows]
+
+
+def export(db: Reader, region: str, name: str) -> str | None:
+    """The value behind an export's name."""
+    rows = db.read("SELECT value FROM cfn_export WHERE region = ? AND name = ?", (region, name))
+    return rows[0]["value"] if rows else None
 
 
 def set_exports(tx: Transaction, region: str, stack_id: str, wanted: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from portside.cloud.kernel.clock import Clock
@@ -90,7 +91,7 @@ def evaluator(
         parameters=parameters.values(template, spec.parameters, masked=masked),
         surroundings=Surroundings(stack.account, stack.region, stack.id, stack.name, spec.notifications),
         resources=view,
-        exports={name: value for name, value, _ in rows.exports(db, stack.region)},
+        exported=partial(rows.export, db, stack.region),
         zones=zones,
     )
 
@@ -130,10 +131,12 @@ class Callers:
         """For a resource of type `kind`, the role is only asked for what AWS itself would do for it."""
         account = caller_of(stack)
         role = stack.spec.role
+        if not role and not stack.caller_role:
+            return account
         found = registry.facts(kind).schema.permissions if kind else frozenset()
-        if not role and stack.caller_role:
+        if not role:
             return replace(account, arn=stack.caller_arn, role=stack.caller_role, asked=found or None)
-        if not role or self._roles is None:
+        if self._roles is None:
             return account
         key = (role, stack.id)
         session = self._sessions.get(key)

@@ -237,6 +237,8 @@ class StackLoop:
         """Before the first resource: everything can be evaluated, and what is imported is held fast."""
         if any(each.operation == stack.operation for each in present.values()):
             return
+        if not present and not stack.change_set and not parsed.imports:
+            return  # CreateStack has just evaluated all of it
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(self._db, stack, stack.spec, parsed, view, self._zones.known)
 
@@ -245,11 +247,14 @@ class StackLoop:
             return look.imported
 
         imported = await self._zones.with_zones(caller_of(stack), foreseen)
-        with self._db.write() as tx:
+
+        def held(tx: Transaction) -> None:
             rows.add_imports(tx, stack.region, stack.id, imported)
             for name, each in present.items():
                 if name not in look.template.resources or not look.exists(name):
                     self._beginnings.refuse_removal(tx, stack, each)
+
+        await self._db.commit(held)
 
     async def _finish(
         self, stack: Stack, look: Evaluator, needs: dict[str, tuple[str, ...]], present: dict[str, Resource]
@@ -260,7 +265,8 @@ class StackLoop:
             return self._failing.give_up(stack, str(error))
         # Only what was evaluated counts as imported; kept resources are evaluated anew for that.
         await self._zones.with_zones(caller_of(stack), lambda: [look.properties(name) for name in needs])
-        with self._db.write() as tx:
+
+        def finished(tx: Transaction) -> TurnResult:
             if not self._failing.still(tx, stack):
                 return After(0.0)
             refused = outputs.refuse_exports(tx, stack, made)
@@ -277,7 +283,9 @@ class StackLoop:
             self._leave_all(tx, stack, present, set(needs))
             self._journal.stack(tx, stack, cleaning, outputs=made, previous=None)
             self._wake_nested(tx, present)
-        return After(0.0)
+            return After(0.0)
+
+        return await self._db.commit(finished)
 
     def _leave_all(self, tx: Transaction, stack: Stack, present: dict[str, Resource], kept: set[str]) -> None:
         for name, each in present.items():

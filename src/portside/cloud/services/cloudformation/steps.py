@@ -87,38 +87,42 @@ class Steps:
         step = resource.step
         assert step is not None
         handler = registry.handler(resource.type)
-        fresh = True
+        ready: Work | None = None
         try:
-            noted = await self._check(handler, await self._jobs.work(stack, resource, step), step)
+            work = await self._jobs.work(stack, resource, step)
+            noted = await self._check(handler, work, step)
             target = replace(step.target, state=step.target.state | noted)
             resource = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
+            ready = work.noted(**noted) if noted else work
         except Exception:
-            fresh = False
+            ready = None
         with self._db.write() as tx:
             self._journal.resource(tx, stack, resource, shown=step.shown)
-        await self.advance(stack, resource, fresh=fresh)
+        await self.advance(stack, resource, ready)
 
-    async def advance(self, stack: Stack, resource: Resource, *, fresh: bool = False) -> None:
-        """As far as the resource's step goes without waiting; every stage is committed. `fresh` says that what was
-        asked before the call has just been asked."""
+    async def advance(self, stack: Stack, resource: Resource, ready: Work | None = None) -> None:
+        """As far as the resource's step goes without waiting; every stage is committed. `ready` is the step's job
+        if what is asked before the call has just been asked."""
+        fresh = ready is not None
         assert resource.step is not None
         try:
             while resource.step is not None and resource.step.due <= self._clock.now():
                 before = resource.step.phase
-                moved = await self._stage(stack, resource, fresh)
+                moved = await self._stage(stack, resource, fresh, ready)
                 if moved is None:
                     return
+                ready = None
                 fresh = before is Phase.CHECK
                 resource = moved
         except Rejected as error:
             self._fail(stack, resource, error)
 
-    async def _stage(self, stack: Stack, resource: Resource, fresh: bool) -> Resource | None:
+    async def _stage(self, stack: Stack, resource: Resource, fresh: bool, ready: Work | None) -> Resource | None:
         step = resource.step
         assert step is not None
         handler = registry.handler(resource.type)
         try:
-            work = await self._jobs.work(stack, resource, step)
+            work = ready or await self._jobs.work(stack, resource, step)
             match step.phase:
                 case Phase.CHECK:
                     return self._checked(resource, step, await self._check(handler, work, step))
@@ -151,7 +155,7 @@ class Steps:
 
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
         handler.refuse(work.properties)
-        if step.kind is not Kind.UPDATE:
+        if step.kind is not Kind.UPDATE and handler.may_exist(work):
             found = await handler.find(work)
             if found is not None:
                 raise Foreign(found)
@@ -187,13 +191,17 @@ class Steps:
             step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
             reason="Resource creation Initiated",
         )
-        complete = await self._complete_at_once(stack, moved, handler, replace(work, physical_id=found))
-        with self._db.write() as tx:
+        made_so = replace(work, physical_id=found, state=target.state)
+        complete = await self._complete_at_once(stack, moved, handler, made_so)
+
+        def made(tx: Transaction) -> None:
             if step.kind is Kind.REPLACE:
                 self._leave_between(tx, resource)
-            self._journal.resource(tx, stack, moved, shown=step.shown)
+            self._journal.resource(tx, stack, moved, shown=step.shown, save=complete is None)
             if complete is not None:
                 self._journal.resource(tx, stack, complete, shown=step.shown)
+
+        await self._db.commit(made)
         return None if complete is not None else moved
 
     async def _complete_at_once(
@@ -205,6 +213,9 @@ class Steps:
         assert step is not None
         if step.target.creation_policy or not handler.complete_at_once(work):
             return None
+        known = handler.known(work)
+        if known is not None:
+            return self._completed(resource, step, known)
         try:
             if not stack.express and not await handler.settled(work):
                 return None
@@ -244,13 +255,11 @@ class Steps:
         if not outcome.done and not outcome.failed:
             return self._wait(stack, resource, step, outcome)
         if outcome.notes:
-            with self._db.write() as tx:
-                self._notes(tx, stack, resource, outcome)
+            await self._db.commit(lambda tx: self._notes(tx, stack, resource, outcome))
         if outcome.failed:
             raise Rejected(outcome.failed)
-        attributes = await handler.read(work) | outcome.attributes
-        with self._db.write() as tx:
-            self._journal.resource(tx, stack, self._completed(resource, step, attributes), shown=step.shown)
+        complete = self._completed(resource, step, await handler.read(work) | outcome.attributes)
+        await self._db.commit(lambda tx: self._journal.resource(tx, stack, complete, shown=step.shown))
         return None
 
     def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from portside.cloud.services.cloudformation import checks, documents, limits
 from portside.cloud.services.cloudformation.documents import invalid
-from portside.cloud.services.cloudformation.references import function_of, references
+from portside.cloud.services.cloudformation.references import function_of, references, uses
 
 SECTIONS = frozenset(
     {
@@ -83,14 +83,28 @@ class Template:
     metadata: dict[str, Any] = field(default_factory=dict)
     version: str = ""
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _needs: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def imports(self) -> bool:
+        """Whether anything in it may read an export."""
+        parts: list[Any] = [self.conditions, self.outputs]
+        for each in self.resources.values():
+            parts += [each.properties, each.metadata, each.creation_policy, each.update_policy]
+        return uses(parts, "Fn::ImportValue")
 
     def dependencies(self, logical_id: str) -> tuple[str, ...]:
         """The resources that `logical_id` waits for, conditions aside."""
-        seen: dict[str, None] = {}
-        for name in self.resources[logical_id].needs():
-            if name in self.resources and name != logical_id:
-                seen[name] = None
-        return tuple(seen)
+        known = self._needs.get(logical_id)
+        if known is None:
+            seen = dict.fromkeys(
+                name
+                for name in self.resources[logical_id].needs()
+                if name in self.resources and name != logical_id
+            )
+            # A parsed template never changes, and every turn of its stacks asks.
+            known = self._needs[logical_id] = tuple(seen)
+        return known
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ names of the records' fields; fields that are collections are kept as JSON.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
@@ -63,6 +64,14 @@ class Table(Generic[Record]):
     def where(self, reader: Reader, condition: str, *params: Value) -> list[Record]:
         rows = reader.read(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {condition}", params)
         return [self._kind(**{c: self._convert[c](row[c]) for c in self._columns}) for row in rows]
+
+    def count(self, reader: Reader, region: str, cluster: str) -> Counter[str]:
+        """How many of a cluster's are in each status."""
+        rows = reader.read(
+            f"SELECT status, COUNT(*) AS n FROM {self.name} WHERE region = ? AND cluster = ? GROUP BY status",
+            (region, cluster),
+        )
+        return Counter({row["status"]: row["n"] for row in rows})
 
 
 def _converter(hint: Any) -> Any:
@@ -211,10 +220,12 @@ def tags_of(reader: Reader, arn: str) -> list[dict[str, str]]:
 
 
 def set_tags(tx: Transaction, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
-    for tag in tags:
+    wanted = [(arn, tag["key"], tag.get("value", "")) for tag in tags]
+    if wanted:
         tx.execute(
-            "INSERT INTO ecs_tag VALUES (?, ?, ?) ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
-            (arn, tag["key"], tag.get("value", "")),
+            f"INSERT INTO ecs_tag VALUES {', '.join(['(?, ?, ?)'] * len(wanted))} "
+            "ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
+            [value for row in wanted for value in row],
         )
 
 

@@ -37,16 +37,19 @@ def pending(tasks: list[Task]) -> int:
 
 
 def cluster(reader: store.Reader, each: Cluster, include: Collection[str] = ()) -> Params:
-    tasks = store.live_tasks_of_cluster(reader, each.region, each.name)
-    services = store.services_of(reader, each.region, each.name)
+    tasks = store.tasks.count(reader, each.region, each.name)
+    services = store.services.count(reader, each.region, each.name)
+    instances = store.instances.count(reader, each.region, each.name)
+    ran = tasks[TaskStatus.RUNNING] + tasks[TaskStatus.DEACTIVATING]
+    waits = sum(tasks[status] for status in PENDING)
     shown: Params = {
         "clusterArn": each.arn,
         "clusterName": each.name,
         "status": each.status,
-        "registeredContainerInstancesCount": len(store.instances_of(reader, each.region, each.name)),
-        "runningTasksCount": running(tasks),
-        "pendingTasksCount": pending(tasks),
-        "activeServicesCount": sum(1 for s in services if s.status is ServiceStatus.ACTIVE),
+        "registeredContainerInstancesCount": instances.total() - instances["INACTIVE"],
+        "runningTasksCount": ran,
+        "pendingTasksCount": waits,
+        "activeServicesCount": services[ServiceStatus.ACTIVE],
         "statistics": [],
         "tags": store.tags_of(reader, each.arn) if "TAGS" in include else [],
         "settings": each.spec.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
@@ -59,12 +62,12 @@ def cluster(reader: store.Reader, each: Cluster, include: Collection[str] = ()) 
         shown["serviceConnectDefaults"] = each.spec["serviceConnectDefaults"]
     if "STATISTICS" in include:
         shown["statistics"] = [
-            {"name": "runningEC2TasksCount", "value": str(running(tasks))},
-            {"name": "pendingEC2TasksCount", "value": str(pending(tasks))},
+            {"name": "runningEC2TasksCount", "value": str(ran)},
+            {"name": "pendingEC2TasksCount", "value": str(waits)},
             {"name": "activeEC2ServiceCount", "value": str(shown["activeServicesCount"])},
             {
                 "name": "drainingEC2ServiceCount",
-                "value": str(sum(1 for s in services if s.status is ServiceStatus.DRAINING)),
+                "value": str(services[ServiceStatus.DRAINING]),
             },
         ]
     return shown
