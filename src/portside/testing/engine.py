@@ -34,6 +34,7 @@ from portside.cloud.machine.engine import (
 
 FIRST_PORT = 32768
 KILLED = 137
+DIGEST = "sha256:digest-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +182,16 @@ class FakeEngine:
 
     async def image_id(self, reference: str) -> str | None:
         self._answer()
-        return f"sha256:id-{reference.partition('@')[0]}" if self._program(reference) is not None else None
+        return f"sha256:id-{_named(reference)}" if self._program(reference) is not None else None
 
     async def image_digests(self, reference: str) -> tuple[str, ...]:
         self._answer()
-        return (f"sha256:digest-{reference.partition('@')[0]}",) if self._program(reference) is not None else ()
+        return (DIGEST + _named(reference),) if self._program(reference) is not None else ()
 
     async def pull(self, reference: str, username: str = "", password: str = "") -> None:
         self._answer()
         self.pulled.append(reference)
-        name = reference.partition("@")[0]
-        program = self.remote.get(reference) or self.remote.get(name)
+        program = self.remote.get(reference) or self.remote.get(_named(reference))
         if program is None:
             raise Missing(f"manifest for {reference} not found: manifest unknown")
         self.programs[reference] = program
@@ -434,10 +434,12 @@ class FakeEngine:
             raise Unavailable("the container engine does not answer")
 
     def _program(self, image: str) -> Program | None:
-        name, _, digest = image.removeprefix("sha256:id-").partition("@")
-        if digest and digest != f"sha256:digest-{name}":
+        image = image.removeprefix("sha256:id-")
+        name, _, digest = image.partition("@")
+        named = _named(image)
+        if digest and (not digest.startswith(DIGEST) or named not in (name, f"{name}:{named.rpartition(':')[2]}")):
             return None
-        return self.programs.get(image) or self.programs.get(name)
+        return self.programs.get(image) or self.programs.get(named)
 
     def _find(self, container: str) -> ContainerState | None:
         for state in self._states.values():
@@ -477,6 +479,12 @@ class FakeEngine:
     def _signal(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _named(reference: str) -> str:
+    """The name, with its tag, that an image was pulled by; a digest tells it."""
+    name, _, digest = reference.partition("@")
+    return digest.removeprefix(DIGEST) if digest.startswith(DIGEST) else name
 
 
 def _images(archive: bytes) -> list[tuple[str, str]]:

@@ -82,8 +82,8 @@ def test_the_nine_stacks_of_2018_come_to_their_final_states(nine: Account) -> No
 
 
 def test_a_launch_configuration_whose_image_is_long_gone_gives_container_instances(nine: Account) -> None:
-    images = nine.client("ec2").describe_images()["Images"]
-    assert old.AMI not in {each["ImageId"] for each in images}
+    with pytest.raises(ClientError, match=r"InvalidAMIID.NotFound"):
+        nine.client("ec2").describe_images(ImageIds=[old.AMI])
     instance = registered(nine, "staging-cluster")
     assert {"name": "ecs.ami-id", "value": old.AMI} in instance["attributes"]
     assert instance["status"] == "ACTIVE"
@@ -396,3 +396,38 @@ def test_br_17_in_one_stack_a_service_waits_for_its_listener_if_it_depends_on_it
     nine.begin("staging-ordered", whole(DependsOn="Listener"))
     nine.created("staging-ordered")
     assert any("does not have an associated load balancer" in each for each in nine.failed("staging-racing"))
+
+
+def test_a_stack_with_the_habits_of_2017_is_made_and_deleted(aws: Account) -> None:
+    """FindInMap images, cfn-init with config sets, policies as JSON text, rules, step scaling of a service."""
+    vpc, public = subnets(aws)
+    template = (Path(__file__).parent / "old_whole.yaml").read_text()
+    outputs = aws.create("shop", template, KeyName="ops", VpcId=vpc, Subnets=",".join(public))
+    assert outputs["Url"].startswith("http://shop-")
+    instances = aws.client("ecs").list_container_instances(cluster="shop")["containerInstanceArns"]
+    assert len(instances) == 2
+    (service,) = aws.client("ecs").describe_services(cluster="shop", services=[aws.physical("shop", "Service")])[
+        "services"
+    ]
+    assert (service["runningCount"], service["roleArn"].rpartition("/")[2]) == (
+        2,
+        aws.physical("shop", "ServiceRole"),
+    )
+    shown = aws.client("ecs").describe_task_definition(taskDefinition=service["taskDefinition"])
+    (container,) = shown["taskDefinition"]["containerDefinitions"]
+    assert {each["name"]: each["value"] for each in container["environment"]} == {"WORKERS": "4", "DEBUG": "false"}
+    aws.deleted("shop")
+
+
+def test_nothing_in_stacks_of_old_forms_is_taken_for_drift(nine: Account) -> None:
+    """Policies without a version are kept with one, and tokens are not shown again."""
+    stacks = nine.client("cloudformation")
+    for name in ("staging-cluster", "staging-alb", "helloworld-codebuild", "helloworld-codepipeline"):
+        looked = stacks.detect_stack_drift(StackName=name)["StackDriftDetectionId"]
+
+        def done(looked: str = looked) -> str | None:
+            found = stacks.describe_stack_drift_detection_status(StackDriftDetectionId=looked)
+            return found.get("StackDriftStatus") if found["DetectionStatus"] == "DETECTION_COMPLETE" else None
+
+        drifts = nine.until(done)
+        assert drifts == "IN_SYNC", stacks.describe_stack_resource_drifts(StackName=name)["StackResourceDrifts"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Handler, Work, is_missing
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, POLICY, SHORT, NameStyle
-from portside.cloud.services.cloudformation.resources.shapes import request, text
+from portside.cloud.services.cloudformation.resources.shapes import request, text, versioned
 
 VERSIONS_KEPT = 5
 
@@ -23,11 +24,14 @@ async def _quietly(work: Work, operation: str, params: Params) -> None:
 
 
 def document_of(policy: Any) -> str:
-    """A policy as JSON. Those of old templates say no version, which IAM reads as the first one; the ancillary
-    services take none but the second, and no policy without variables means anything else in it."""
-    if isinstance(policy, dict) and "Version" not in policy:
-        policy = {"Version": "2012-10-17"} | policy
-    return text(policy)
+    """A policy as JSON, which a template may give as text too."""
+    read = policy
+    if isinstance(policy, str):
+        try:
+            read = json.loads(policy)
+        except ValueError:
+            return policy
+    return text(versioned(read) if isinstance(read, dict) else policy)
 
 
 class Role(Handler):
