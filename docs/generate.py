@@ -240,13 +240,16 @@ def command_line() -> str:
 
 
 def _command(path: str, command: Any) -> list[str]:
+    from portside.cli.examples import lines
+
     out: list[str] = []
     inner = getattr(command, "commands", {})
     if not inner:
         arguments = " ".join(
-            p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"
+            f"[{p.metavar or p.name.upper()}]" for p in command.params if p.param_type_name == "argument"
         )
         out += [f"## {path} {arguments}".rstrip() + "\n", inspect.cleandoc(command.help or ""), ""]
+        out += ["```console", *(f"$ {line}" for line in lines(command.epilog)), "```", ""]
         options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
         if options:
             out += ["| option | meaning |", "|---|---|"]

@@ -8,30 +8,32 @@ import typer
 
 from portside.cli import exits
 from portside.cli.context import open_delivery
+from portside.cli.examples import examples
 from portside.cli.options import HERE, AppOption, JsonOption, TargetName, TargetOption
 from portside.cli.terminal import Terminal
 
-commands = typer.Typer(no_args_is_help=True, help="Builds of the app's image: list, logs.")
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Builds of the app's image: list, logs.",
+    epilog=examples("portside build list", "portside build logs -f"),
+)
 
 
-@commands.command(name="list")
+@commands.command(name="list", epilog=examples("portside build list -n 5"))
 def list_builds(
     directory: AppOption = HERE,
     target: TargetOption = TargetName.LOCAL,
     most: Annotated[int, typer.Option("-n", metavar="COUNT", help="How many.", min=1, max=100)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List builds, newest first: number, how it ended, when, how long it took, commit, id.
-
-    Example: portside build list -n 5
-    """
+    """List builds, newest first: number, how it ended, when, how long it took, commit, id."""
     from portside.cli import delivery
 
     terminal = Terminal()
     delivery.build_list(terminal, open_delivery(terminal, directory, target), most, as_json)
 
 
-@commands.command()
+@commands.command(epilog=examples("portside build logs -f", "portside build logs 3"))
 def logs(
     build: Annotated[
         str, typer.Argument(metavar="BUILD", help="A number, an id or a commit. Default: the newest.")
@@ -40,10 +42,7 @@ def logs(
     target: TargetOption = TargetName.LOCAL,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the build ends.")] = False,
 ) -> None:
-    """Print what a build prints. Exits with 10 if it failed.
-
-    Example: portside build logs -f
-    """
+    """Print what a build prints. Exits with 10 if it failed."""
     from portside.cli import delivery
 
     terminal = Terminal()

@@ -7,32 +7,37 @@ from typing import Annotated
 
 import typer
 
-from portside.cli import background
 from portside.cli.context import place
+from portside.cli.examples import examples
 from portside.cli.exits import UNREACHABLE, Failure
 from portside.cli.terminal import Terminal
 from portside.cloud import process
 from portside.cloud import settings as cloud_settings
 
-commands = typer.Typer(no_args_is_help=True, help="The local cloud: start, stop, status, reset, env.")
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="The local cloud: start, stop, status, reset, env.",
+    epilog=examples("portside cloud start", 'eval "$(portside cloud env)"', "portside cloud status"),
+)
 
 
-@commands.command()
+@commands.command(epilog=examples('portside cloud start && eval "$(portside cloud env)"'))
 def start() -> None:
-    """Start the local cloud in the background.
+    """Start the local cloud in the background."""
+    from portside.cli import background
 
-    Example: portside cloud start && eval "$(portside cloud env)"
-    """
     background.start()
 
 
-@commands.command()
+@commands.command(epilog=examples("portside cloud stop"))
 def stop() -> None:
     """Stop the local cloud, its containers and its processes. What is stored stays."""
+    from portside.cli import background
+
     background.stop()
 
 
-@commands.command()
+@commands.command(epilog=examples("portside cloud status", "portside cloud status --json"))
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -76,7 +81,7 @@ def status(
     terminal.data(f"log       {home.log}")
 
 
-@commands.command()
+@commands.command(epilog=examples("portside cloud reset", "portside cloud reset --yes"))
 def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -88,12 +93,11 @@ def reset(
     Terminal().say("The local cloud is empty.")
 
 
-@commands.command()
+@commands.command(epilog=examples('eval "$(portside cloud env)" && aws ecs list-clusters'))
 def env() -> None:
-    """Print the variables that point AWS clients and docker at the local cloud, for eval.
+    """Print the variables that point AWS clients and docker at the local cloud, for eval."""
+    from portside.cli import background
 
-    Example: eval "$(portside cloud env)" && aws ecs list-clusters
-    """
     if not background.env():
         raise typer.Exit(UNREACHABLE)
 

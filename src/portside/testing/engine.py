@@ -7,6 +7,7 @@ process in a container does: print lines, run for a while or for ever, end with 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import tarfile
@@ -33,6 +34,7 @@ from portside.cloud.machine.engine import (
 
 FIRST_PORT = 32768
 KILLED = 137
+DIGEST = "sha256:digest-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +182,16 @@ class FakeEngine:
 
     async def image_id(self, reference: str) -> str | None:
         self._answer()
-        return f"sha256:id-{reference.partition('@')[0]}" if self._program(reference) is not None else None
+        return f"sha256:id-{_named(reference)}" if self._program(reference) is not None else None
 
     async def image_digests(self, reference: str) -> tuple[str, ...]:
         self._answer()
-        return (f"sha256:digest-{reference.partition('@')[0]}",) if self._program(reference) is not None else ()
+        return (DIGEST + _named(reference),) if self._program(reference) is not None else ()
 
     async def pull(self, reference: str, username: str = "", password: str = "") -> None:
         self._answer()
         self.pulled.append(reference)
-        name = reference.partition("@")[0]
-        program = self.remote.get(reference) or self.remote.get(name)
+        program = self.remote.get(reference) or self.remote.get(_named(reference))
         if program is None:
             raise Missing(f"manifest for {reference} not found: manifest unknown")
         self.programs[reference] = program
@@ -199,8 +200,12 @@ class FakeEngine:
         self._answer()
         content = b"".join([chunk async for chunk in archive])
         # Tests may hand over a bare name instead of an archive.
-        for name in _tags(content) if content[257:262] == b"ustar" else [content.decode()]:
+        if content[257:262] != b"ustar":
+            name = content.decode()
             self.programs[name] = self.remote.get(name, RUNS)
+            return
+        for name, image in _images(content):
+            self.programs[name] = self.programs[image] = self.remote.get(name, RUNS)
 
     async def remove_image(self, reference: str) -> None:
         self._answer()
@@ -429,10 +434,12 @@ class FakeEngine:
             raise Unavailable("the container engine does not answer")
 
     def _program(self, image: str) -> Program | None:
-        name, _, digest = image.removeprefix("sha256:id-").partition("@")
-        if digest and digest != f"sha256:digest-{name}":
+        image = image.removeprefix("sha256:id-")
+        name, _, digest = image.partition("@")
+        named = _named(image)
+        if digest and (not digest.startswith(DIGEST) or named not in (name, f"{name}:{named.rpartition(':')[2]}")):
             return None
-        return self.programs.get(image) or self.programs.get(name)
+        return self.programs.get(image) or self.programs.get(named)
 
     def _find(self, container: str) -> ContainerState | None:
         for state in self._states.values():
@@ -474,12 +481,24 @@ class FakeEngine:
         self._changed = asyncio.Event()
 
 
-def _tags(archive: bytes) -> list[str]:
-    """The names of the images in a docker-archive."""
+def _named(reference: str) -> str:
+    """The name, with its tag, that an image was pulled by; a digest tells it."""
+    name, _, digest = reference.partition("@")
+    return digest.removeprefix(DIGEST) if digest.startswith(DIGEST) else name
+
+
+def _images(archive: bytes) -> list[tuple[str, str]]:
+    """Each name in a docker-archive, with the id of its image: the digest of the configuration."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None
-        return [tag for image in json.load(manifest) for tag in image["RepoTags"]]
+        found = []
+        for image in json.load(manifest):
+            configuration = tar.extractfile(image["Config"])
+            assert configuration is not None
+            digest = f"sha256:{hashlib.sha256(configuration.read()).hexdigest()}"
+            found += [(tag, digest) for tag in image["RepoTags"]]
+        return found
 
 
 def _carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -28,6 +28,9 @@ RULE = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "CidrIp": "10.0.0.0/8
 OTHER = RULE | {"FromPort": 22, "ToPort": 22}
 TAG = {"Key": "a", "Value": "1"}
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+OLD_POLICY = POLICY | {"Version": "2008-10-17"}
+OLDEST_POLICY = {"Statement": POLICY["Statement"]}
+PIPELINE = "AWS::CodePipeline::Pipeline"
 POLICY_TEXT = '{"Statement":[{"Resource":"*","Action":"s3:*","Effect":"Allow"}],"Version":"2012-10-17"}'
 
 
@@ -35,6 +38,10 @@ POLICY_TEXT = '{"Statement":[{"Resource":"*","Action":"s3:*","Effect":"Allow"}],
     ("kind", "expected", "actual"),
     [
         (ALARM, {"Threshold": 80}, {"Threshold": 80.0, "Period": 60}),
+        (ROLE, {"AssumeRolePolicyDocument": OLD_POLICY}, {"AssumeRolePolicyDocument": POLICY_TEXT}),
+        (ROLE, {"AssumeRolePolicyDocument": OLD_POLICY}, {"AssumeRolePolicyDocument": OLDEST_POLICY}),
+        (ROLE, {"AssumeRolePolicyDocument": OLDEST_POLICY}, {"AssumeRolePolicyDocument": POLICY}),
+        (PIPELINE, {"Stages": [{"Configuration": {"T": "x"}}]}, {"stages": [{"configuration": {"T": "****"}}]}),
         (ALARM, {"Threshold": "80"}, {"Threshold": 80.0}),
         (REPOSITORY, {"ImageTagMutability": "MUTABLE"}, {"imageTagMutability": "MUTABLE"}),
         (REPOSITORY, {"EmptyOnDelete": True}, {"emptyOnDelete": False}),

@@ -13,8 +13,9 @@ def test_a_retired_policy_is_known_with_the_document_of_its_successor(old, new):
     from moto.iam import models
 
     known = json.loads(models.aws_managed_policies_data)
-    assert known[old]["Document"] == known[new]["Document"]
-    assert known[old]["Path"] == "/"
+    path, _, name = old.rpartition("/")
+    assert known[name]["Document"] == known[new]["Document"]
+    assert known[name]["Path"] == (f"/{path}/" if path else "/")
 
 
 @pytest.mark.parametrize("old", retired_policies.SUCCESSORS)

@@ -9,11 +9,21 @@ from __future__ import annotations
 import functools
 import json
 
-# Retired name -> the policy that AWS names as its successor.
+# Retired policy -> the one that AWS names as its successor, each as in its ARN after `policy/`.
 SUCCESSORS = {
-    "AWSCodePipelineReadOnlyAccess": "AWSCodePipeline_ReadOnlyAccess",
+    "AWSCloudTrailFullAccess": "AWSCloudTrail_FullAccess",
+    "AWSCloudTrailReadOnlyAccess": "AWSCloudTrail_ReadOnlyAccess",
     "AWSCodePipelineFullAccess": "AWSCodePipeline_FullAccess",
+    "AWSCodePipelineReadOnlyAccess": "AWSCodePipeline_ReadOnlyAccess",
+    "AWSElasticBeanstalkFullAccess": "AdministratorAccess-AWSElasticBeanstalk",
+    "AWSElasticBeanstalkReadOnlyAccess": "AWSElasticBeanstalkReadOnly",
+    "AWSLambdaFullAccess": "AWSLambda_FullAccess",
+    "AWSLambdaReadOnlyAccess": "AWSLambda_ReadOnlyAccess",
     "AmazonEC2ContainerServiceFullAccess": "AmazonECS_FullAccess",
+    "ServiceCatalogAdminFullAccess": "AWSServiceCatalogAdminFullAccess",
+    "ServiceCatalogEndUserFullAccess": "AWSServiceCatalogEndUserFullAccess",
+    "service-role/AWSConfigRole": "AWS_ConfigRole",
+    "service-role/AmazonEC2SpotFleetRole": "AmazonEC2SpotFleetTaggingRole",
 }
 
 
@@ -23,6 +33,9 @@ def install() -> None:
     from moto.iam import models
 
     known = json.loads(models.aws_managed_policies_data)
-    # At the end, and without a path: all of them were directly under policy/.
-    known |= {old: known[new] | {"Path": "/"} for old, new in SUCCESSORS.items() if old not in known}
+    # At the end: what moto itself knows stays as it is.
+    for policy, successor in SUCCESSORS.items():
+        path, _, name = policy.rpartition("/")
+        if name not in known:
+            known[name] = known[successor] | {"Path": f"/{path}/" if path else "/"}
     models.aws_managed_policies_data = json.dumps(known)

@@ -149,7 +149,7 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
         "taskDefinition": each.definition,
         "deploymentConfiguration": spec.get("deploymentConfiguration"),
         "deployments": [_deployment(spec, d, tasks) for d in store.current_deployments(reader, each.arn)],
-        "roleArn": spec.get("role") or sibling_role(each.arn),
+        "roleArn": _role(each.arn, spec.get("role")),
         "events": [
             {"id": event.id, "createdAt": event.at, "message": event.message}
             for event in store.events_of(reader, each.arn)
@@ -171,6 +171,13 @@ def service(reader: store.Reader, each: Service, include: Collection[str] = ()) 
     if "TAGS" in include:
         shown["tags"] = store.tags_of(reader, each.arn)
     return shown
+
+
+def _role(arn: str, given: str | None) -> str:
+    """A service's own role may have been given by its name."""
+    if not given:
+        return sibling_role(arn)
+    return given if given.startswith("arn:") else f"arn:aws:iam::{arn.split(':')[4]}:role/{given.lstrip('/')}"
 
 
 def sibling_role(arn: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Handler, Work, is_missing
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, POLICY, SHORT, NameStyle
-from portside.cloud.services.cloudformation.resources.shapes import request, text
+from portside.cloud.services.cloudformation.resources.shapes import request, text, versioned
 
 VERSIONS_KEPT = 5
 
@@ -22,12 +23,18 @@ async def _quietly(work: Work, operation: str, params: Params) -> None:
             raise
 
 
-def document_of(policy: Any) -> str:
-    """A policy as JSON. Those of old templates say no version, which IAM reads as the first one; the ancillary
-    services take none but the second, and no policy without variables means anything else in it."""
-    if isinstance(policy, dict) and "Version" not in policy:
-        policy = {"Version": "2012-10-17"} | policy
-    return text(policy)
+def document_of(policy: Any, *, managed: bool = False) -> str:
+    """A policy as JSON, which a template may give as text too. That a managed one names the first version is
+    refused by IAM."""
+    read = policy
+    if isinstance(policy, str):
+        try:
+            read = json.loads(policy)
+        except ValueError:
+            return policy
+    if not isinstance(read, dict) or (managed and "Version" in read):
+        return text(policy)
+    return text(versioned(read))
 
 
 class Role(Handler):
@@ -223,7 +230,7 @@ class ManagedPolicy(Handler):
 
     async def create(self, work: Work) -> tuple[str, Params]:
         params = request("iam", "CreatePolicy", work.properties) | {"PolicyName": work.name}
-        params["PolicyDocument"] = document_of(work.properties["PolicyDocument"])
+        params["PolicyDocument"] = document_of(work.properties["PolicyDocument"], managed=True)
         made = await work.call("iam", "CreatePolicy", params)
         return str(made["Policy"]["Arn"]), {}
 
@@ -241,7 +248,7 @@ class ManagedPolicy(Handler):
                 spare = [each["VersionId"] for each in versions if not each["IsDefaultVersion"]]
                 oldest = min(spare, key=lambda version: int(version.lstrip("v")))
                 await _quietly(work, "DeletePolicyVersion", arn | {"VersionId": oldest})
-            document = document_of(work.properties["PolicyDocument"])
+            document = document_of(work.properties["PolicyDocument"], managed=True)
             await work.call("iam", "CreatePolicyVersion", arn | {"PolicyDocument": document, "SetAsDefault": True})
         await self.configure(work)
         for members, holder in _HOLDERS:

@@ -98,3 +98,14 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def versioned(policy: Mapping[str, Any]) -> Params:
+    """A policy that says no version, or the first one, with the second.
+
+    To IAM the two are the same; the ancillary services take none but the second, and no policy without variables
+    means anything else in it.
+    """
+    if policy.get("Version", "2008-10-17") != "2008-10-17":
+        return dict(policy)
+    return {"Version": "2012-10-17"} | {key: value for key, value in policy.items() if key != "Version"}
