@@ -154,7 +154,6 @@ class Shell:
         # *.localhost is 127.0.0.1 to curl, and there somebody else's cloud may listen.
         (self.home / ".curlrc").write_text(f'connect-to = ":3000:{address}:3000"\n')
         checkout = self.home / "portside"
-        # Only what git knows, as in a clone.
         shutil.copytree(
             ROOT / EXAMPLE, checkout / EXAMPLE, ignore=shutil.ignore_patterns("node_modules", "__pycache__")
         )

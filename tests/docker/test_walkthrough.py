@@ -1,0 +1,42 @@
+"""docs/walkthrough.md, typed command by command: each ends well and prints what the page shows."""
+
+from __future__ import annotations
+
+import difflib
+import socket
+
+import pytest
+
+from walk import PAGE, Shell, filtered, steps
+
+ADDRESS = "127.0.0.94"
+PORTS = range(3001, 3006)
+
+
+def taken() -> list[int]:
+    """Ports that the page publishes and that somebody listens on."""
+    found = []
+    for port in PORTS:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                found.append(port)
+    return found
+
+
+@pytest.mark.docker
+def test_the_walk_by_hand_is_as_the_page_shows_it(host, tmp_path):
+    if ports := taken():
+        pytest.skip(f"somebody listens on {ports}, which the walk publishes")
+    shell = Shell(tmp_path, ADDRESS, host)
+    try:
+        for step in steps(PAGE.read_text()):
+            output, code = shell.type(step.command)
+            assert code == 0, f"{step.command}\nended with {code}:\n{output}"
+            shown, printed = filtered(step.output).splitlines(), filtered(output).splitlines()
+            differs = "\n".join(difflib.unified_diff(shown, printed, "the page", "this run", lineterm=""))
+            assert not differs, f"{PAGE.name}, line {step.first}: {step.command}\n{differs}\n\n{output}"
+    finally:
+        shell.close()
