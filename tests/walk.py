@@ -62,7 +62,7 @@ FILTERS = tuple(
         (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", "TIME"),
         (r'("imagePushedAt": |"approvedAt": |"lastRecordedPullTime": )[^,\n]+', r"\1TIME"),
         (r'("imageSizeInBytes": )\d+', r"\1SIZE"),
-        (r"\b([\w-]+)-[0-9a-z]+(\.[a-z0-9-]+\.elb\.localhost)", r"\1-ID\2"),
+        (r"\b(\w{1,5}-\w{1,5})-[0-9A-Z]+-\d+(\.[a-z0-9-]+\.elb\.localhost)", r"\1-ID\2"),
         (r"^(Total reclaimed space: ).*", r"\1SIZE"),
         (r"\(\d+(?:\.\d+)? s\)", "(SECONDS)"),
         (r"\b\d+(?:\.\d+)? s\b", "SECONDS"),
