@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shutil
 import socket
 
 import pytest
 
+from portside.image import packages
 from walk import PAGE, Shell, filtered, steps
 
 ADDRESS = "127.0.0.94"
@@ -26,8 +29,19 @@ def taken() -> list[int]:
     return found
 
 
+@pytest.fixture(scope="module")
+def clients():
+    """What the page types beside docker and the AWS CLI; a bare machine has neither."""
+    missing = [name for name in ("curl", "git") if shutil.which(name) is None]
+    if not missing:
+        return
+    if not packages.codename() or os.geteuid() != 0:
+        pytest.skip(f"there is no {' and no '.join(missing)} here, and it cannot be installed")
+    packages.install(*missing)
+
+
 @pytest.mark.docker
-def test_the_walk_by_hand_is_as_the_page_shows_it(host, tmp_path):
+def test_the_walk_by_hand_is_as_the_page_shows_it(host, clients, tmp_path):
     if ports := taken():
         pytest.skip(f"somebody listens on {ports}, which the walk publishes")
     shell = Shell(tmp_path, ADDRESS, host)
