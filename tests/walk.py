@@ -128,7 +128,7 @@ def rewritten(page: str, walked: Iterable[Step], outputs: Iterable[str]) -> str:
 class Shell:
     """One bash in which a command after the other is typed."""
 
-    def __init__(self, scratch: Path, address: str, engine: str) -> None:
+    def __init__(self, scratch: Path, address: str, engine: str, base: str | None = None) -> None:
         self.home = scratch / "home"
         self.home.mkdir()
         self._address = address
@@ -147,7 +147,6 @@ class Shell:
             "COLUMNS": "120",
             "LC_ALL": "C.UTF-8",
         }
-        base = asyncio.run(_base_image(engine))
         if base is not None:
             self.environ["BASE_IMAGE"] = base
         (self.home / ".gitconfig").write_text("[user]\n\tname = You\n\temail = you@localhost\n")
@@ -167,14 +166,14 @@ class Shell:
             start_new_session=True,
         )
 
-    def type(self, command: str) -> tuple[str, int]:
+    def type(self, command: str, limit: float = COMMAND_LIMIT) -> tuple[str, int]:
         """What a command prints, and how it ends."""
         self._typed.write_text(command + "\n")
         assert self._bash.stdin is not None
         # Read from a file, so that nothing which reads its input eats the commands to come.
         self._bash.stdin.write(f". '{self._typed}' < /dev/null; echo \"{self._end} $?\"\n".encode())
         self._bash.stdin.flush()
-        text = self._until_end(command)
+        text = self._until_end(command, limit)
         output, _, code = text.rpartition(f"{self._end} ")
         if output and not output.endswith("\n"):
             output += "\n"
@@ -186,16 +185,16 @@ class Shell:
         output = re.sub(rf"\b{re.escape(self._address)}:\d+", SHOWN_ENDPOINT, output)
         return output.replace(str(self.home), SHOWN_HOME)
 
-    def _until_end(self, command: str) -> str:
+    def _until_end(self, command: str, limit: float) -> str:
         assert self._bash.stdout is not None
         ending = re.compile(rf"{self._end} \d+\n\Z")
-        deadline = time.monotonic() + COMMAND_LIMIT
+        deadline = time.monotonic() + limit
         read = b""
         while not ending.search(text := read.decode("utf-8", "replace")):
             left = deadline - time.monotonic()
             ready = select.select([self._bash.stdout], [], [], max(left, 0))[0]
             if not ready:
-                raise Differs(f"not within {COMMAND_LIMIT} s: {command}\n{text}")
+                raise Differs(f"not within {limit:g} s: {command}\n{text}")
             more = os.read(self._bash.stdout.fileno(), 65536)
             if not more:
                 raise Differs(f"the shell ended: {command}\n{text}")
@@ -216,12 +215,18 @@ class Shell:
             self._after("docker", "rm", "--force", *left)
 
     def _after(self, *words: str) -> str:
-        done = subprocess.run(words, env=self.environ, capture_output=True, text=True, timeout=CLEAN_LIMIT)
-        return done.stdout
+        with contextlib.suppress(FileNotFoundError):  # no docker, so nothing of it is left
+            done = subprocess.run(words, env=self.environ, capture_output=True, text=True, timeout=CLEAN_LIMIT)
+            return done.stdout
+        return ""
+
+
+def base_image(engine: str) -> str | None:
+    """Another base image, if the Dockerfile's own is not to be had here."""
+    return asyncio.run(_base_image(engine))
 
 
 async def _base_image(engine: str) -> str | None:
-    """Another base image, if the Dockerfile's own is not to be had here."""
     async with Builder(engine) as builder:
         public = base_of((ROOT / EXAMPLE / "Dockerfile").read_text(), "BASE_IMAGE")
         if await builder.present(public):
@@ -243,7 +248,7 @@ def main() -> int:
     walked = steps(page)
     outputs: list[str] = []
     scratch = Path(tempfile.mkdtemp(prefix="portside-walk-"))
-    shell = Shell(scratch, os.environ.get("PORTSIDE_ADDRESS", "127.0.0.93"), engine)
+    shell = Shell(scratch, os.environ.get("PORTSIDE_ADDRESS", "127.0.0.93"), engine, base_image(engine))
     began = time.monotonic()
     try:
         for step in walked:

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from portside.image import packages
-from walk import PAGE, Shell, filtered, steps
+from walk import PAGE, Shell, base_image, filtered, steps
 
 ADDRESS = "127.0.0.94"
 PORTS = range(3001, 3006)
@@ -44,7 +44,7 @@ def clients():
 def test_the_walk_by_hand_is_as_the_page_shows_it(host, clients, tmp_path):
     if ports := taken():
         pytest.skip(f"somebody listens on {ports}, which the walk publishes")
-    shell = Shell(tmp_path, ADDRESS, host)
+    shell = Shell(tmp_path, ADDRESS, host, base_image(host))
     try:
         for step in steps(PAGE.read_text()):
             output, code = shell.type(step.command)

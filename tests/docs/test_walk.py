@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from walk import PAGE, Differs, filtered, rewritten, steps
+from walk import PAGE, Differs, Shell, filtered, rewritten, steps
 
 PAGE_OF_TWO = """# Title
 
@@ -88,6 +88,25 @@ def test_the_filters_leave_what_matters(one, other):
 )
 def test_the_filters_take_ids_times_and_sizes(one, other):
     assert filtered(one) == filtered(other)
+
+
+def test_one_shell_goes_on_from_command_to_command(tmp_path):
+    shell = Shell(tmp_path, "127.0.0.94", "unix:///nowhere")
+    try:
+        assert shell.type("cd examples && there=$PWD") == ("", 0)
+        assert shell.type("echo $there; echo wrong >&2; false") == ("/home/you/portside/examples\nwrong\n", 1)
+        # What reads its input finds none, and the next command is not eaten.
+        assert shell.type("cat; printf 'no end of line'") == ("no end of line\n", 0)
+        assert shell.type("for each in 1 2; do\n  echo http://127.0.0.94:$each\ndone") == (
+            "http://127.0.0.1:4566\n" * 2,
+            0,
+        )
+        said = "printf 'DEPRECATED: old\\n   more of it\\n\\nsha256:1\\n'"
+        assert shell.type(said) == ("sha256:1\n", 0)
+        with pytest.raises(Differs, match=r"not within 0\.2 s: tail -f"):
+            shell.type("tail -f /dev/null", 0.2)
+    finally:
+        shell.close()
 
 
 def test_no_command_of_the_walk_needs_what_aws_would_not():
