@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up down demo test nightly check golden reference corpus bench clean
+.PHONY: up down demo test nightly check golden reference walkthrough corpus bench clean
 
 # The thin wrapper: a virtual environment, an engine where there is none, and the main job.
 up: .venv/ready
@@ -46,6 +46,11 @@ golden: .venv/dev
 # docs/reference, generated from the code. A test proves that it is current.
 reference: .venv/dev
 	$(BIN)/python docs/generate.py
+
+# The output in docs/walkthrough.md, written anew from a real run. Look at the difference before committing it.
+walkthrough: .venv/dev
+	$(BIN)/portside engine --install > /dev/null
+	$(BIN)/python tests/walk.py
 
 # What other people's templates come to. The corpus is not part of this project: without one nothing happens.
 CORPUS ?= ../shared/corpus

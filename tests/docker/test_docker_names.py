@@ -201,6 +201,16 @@ def test_tag_push_remove_pull_and_run(shell: Shell, repository: str) -> None:
     assert repository not in shell.past("images", "--digests")
 
 
+def test_only_a_pull_that_somebody_asked_for_is_recorded(shell: Shell, repository: str) -> None:
+    image = f"{HOST}/{repository}:v1"
+    shell.docker("tag", IMAGE, image)
+    shell.docker("push", image)
+    words = ("ecr", "describe-images", "--repository-name", repository, "--output", "json")
+    assert "lastRecordedPullTime" not in json.loads(shell.aws(*words))["imageDetails"][0]
+    shell.docker("pull", image)
+    assert "lastRecordedPullTime" in json.loads(shell.aws(*words))["imageDetails"][0]
+
+
 def test_another_region_has_repositories_of_its_own(shell: Shell, repository: str) -> None:
     image = f"{WEST}/{repository}:west"
     shell.login(WEST)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from portside.cloud.machine.guard_names import Reference
 
+# The engine hands headers that begin with X-Meta- on to the registry.
+NOTING = "X-Meta-Portside-Noting"
+
 _LOOPBACK = r"127(?:\.\d+){3}:\d+"
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from portside.cloud.machine import build_context, dockerfile
-from portside.cloud.machine.engine_names import RegistryNames, pulled
+from portside.cloud.machine.engine_names import NOTING, RegistryNames, pulled
 from portside.cloud.machine.engine_socket import Operation
 from portside.cloud.machine.engine_words import addressed, decoded_login, logins_of, message_of, reason_of
 from portside.cloud.machine.guard import Refused, connect
@@ -170,8 +170,14 @@ class EngineRegistry:
     async def _note(
         self, engine: aiohttp.ClientSession, repository: str, digest: str, login: dict[str, str]
     ) -> None:
-        """The digest went with the lent name. The engine notes it again when it pulls what it has already."""
-        async for line in self._output(engine, "/images/create", {"fromImage": repository, "tag": digest}, login):
+        """The digest went with the lent name. The engine notes it again when it pulls what it has already.
+
+        Nobody asked for that pull, so the registry is told not to record it.
+        """
+        headers = {**login, NOTING: "true"}
+        async for line in self._output(
+            engine, "/images/create", {"fromImage": repository, "tag": digest}, headers
+        ):
             if "error" in message_of(line):
                 return
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.log import Log
+from portside.cloud.machine.engine_names import NOTING
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.ecr import manifests, records
 from portside.cloud.services.ecr.catalogue import (
@@ -185,7 +186,7 @@ class Registry:
                 "Requested image not found",
                 {"name": repository.name, "reference": reference},
             )
-        if exchange.method == "GET":
+        if exchange.method == "GET" and NOTING.lower() not in exchange.headers:
             with self._catalogue.database.write() as tx:
                 records.note_pull(tx, image.region, image.repository, image.digest, self._clock.now())
         await exchange.answer(
