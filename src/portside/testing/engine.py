@@ -107,6 +107,7 @@ class FakeEngine:
         self.clock = clock
         self.programs: dict[str, Program] = dict(programs or {})
         self.remote: dict[str, Program] = {}
+        self._identities: dict[str, str] = {}  # of the images that were loaded, by name
         self.available = True
         self.taken_ports: set[tuple[str, int]] = set()
         self.created: list[ContainerSpec] = []
@@ -199,12 +200,17 @@ class FakeEngine:
         self._answer()
         content = b"".join([chunk async for chunk in archive])
         # Tests may hand over a bare name instead of an archive.
-        for name in _tags(content) if content[257:262] == b"ustar" else [content.decode()]:
+        named = _images(content) if content[257:262] == b"ustar" else [(content.decode(), "")]
+        for name, identity in named:
             self.programs[name] = self.remote.get(name, RUNS)
+            if identity:
+                self.programs[identity] = self.programs[name]
+                self._identities[name] = identity
 
     async def remove_image(self, reference: str) -> None:
         self._answer()
         self.programs.pop(reference, None)
+        self.programs.pop(self._identities.pop(reference, ""), None)
 
     async def create(self, spec: ContainerSpec) -> str:
         self._answer()
@@ -474,12 +480,16 @@ class FakeEngine:
         self._changed = asyncio.Event()
 
 
-def _tags(archive: bytes) -> list[str]:
-    """The names of the images in a docker-archive."""
+def _images(archive: bytes) -> list[tuple[str, str]]:
+    """The names of the images in a docker-archive, each with its id: the digest by which its configuration is named."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None
-        return [tag for image in json.load(manifest) for tag in image["RepoTags"]]
+        return [
+            (tag, "sha256:" + image["Config"].removesuffix(".json"))
+            for image in json.load(manifest)
+            for tag in image["RepoTags"]
+        ]
 
 
 def _carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
