@@ -311,7 +311,10 @@ def clients() -> str:
         raise SystemExit(f"clients without a row or without a test: {', '.join(sorted(unknown))}")
     for name, row in ROWS.items():
         version = row.version.removesuffix("+") + (" and later" if row.version.endswith("+") else "")
-        out += [f"## {row.title}\n", f"Version {version}, {row.source}. It needs: {row.needs or 'nothing more'}.\n"]
+        out += [
+            f"## {row.title}\n",
+            f"Version {version}, {row.source}. It needs: {row.needs or 'nothing more'}.\n",
+        ]
         own = [claim for claim in found if claim.client == name]
         out += ["| works | test |", "|---|---|"]
         out += [f"| {claim.text} | {claim.test} |" for claim in own if not claim.why]
@@ -343,7 +346,9 @@ def _claims() -> Iterator[Claim]:
             for mark in getattr(node, "decorator_list", ()):
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.client":
                     said = {each.arg: ast.literal_eval(each.value) for each in mark.keywords}
-                    if bool(said.get("gap")) != bool(said.get("why")) or bool(said.get("gap")) == bool(said.get("works")):
+                    if bool(said.get("gap")) != bool(said.get("why")) or bool(said.get("gap")) == bool(
+                        said.get("works")
+                    ):
                         raise SystemExit(f"{place}: a mark says what works, or a gap and why: {said}")
                     for name in mark.args:
                         shown = said.get("works") or said["gap"]

@@ -98,7 +98,9 @@ class LocalCloud:
     def instance(self, cluster: str) -> None:
         """An instance for containers, by an Auto Scaling group whose user data names the cluster."""
         groups, ec2 = self.client("autoscaling"), self.client("ec2")
-        data = base64.b64encode(f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n".encode()).decode()
+        data = base64.b64encode(
+            f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n".encode()
+        ).decode()
         image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
         groups.create_launch_configuration(
             LaunchConfigurationName=cluster, ImageId=image, InstanceType="t3.large", UserData=data

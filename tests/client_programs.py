@@ -111,7 +111,7 @@ def awscli2(directory: Path) -> Path:
     root = from_debian("awscli2", "awscli", *AWSCLI2_NEEDS)
     own = Path("/usr/bin/python3")
     python = own if own.exists() else Path(sys.executable)
-    return _script(
+    return script(
         directory / "aws",
         f'PYTHONPATH="{root}/usr/lib/python3/dist-packages" exec {python} {root}/usr/bin/aws "$@"',
     )
@@ -122,10 +122,10 @@ def pypi_program(directory: Path, name: str, module: str, *requirements: str) ->
     packages = from_pypi(*requirements)
     where, _, function = module.partition(":")
     code = f"import sys; sys.argv[0] = '{name}'; from {where} import {function}; sys.exit({function}())"
-    return _script(directory / name, f'PYTHONPATH="{packages}" exec {sys.executable} -c "{code}" "$@"')
+    return script(directory / name, f'PYTHONPATH="{packages}" exec {sys.executable} -c "{code}" "$@"')
 
 
-def _script(path: Path, line: str) -> Path:
+def script(path: Path, line: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)

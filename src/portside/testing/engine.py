@@ -181,11 +181,11 @@ class FakeEngine:
 
     async def image_id(self, reference: str) -> str | None:
         self._answer()
-        return f"sha256:id-{reference.partition('@')[0]}" if self._program(reference) is not None else None
+        return f"sha256:id-{_known(reference)}" if self._program(reference) is not None else None
 
     async def image_digests(self, reference: str) -> tuple[str, ...]:
         self._answer()
-        return (f"sha256:digest-{reference.partition('@')[0]}",) if self._program(reference) is not None else ()
+        return (f"sha256:digest-{_known(reference)}",) if self._program(reference) is not None else ()
 
     async def pull(self, reference: str, username: str = "", password: str = "") -> None:
         self._answer()
@@ -435,10 +435,8 @@ class FakeEngine:
             raise Unavailable("the container engine does not answer")
 
     def _program(self, image: str) -> Program | None:
-        name, _, digest = image.removeprefix("sha256:id-").partition("@")
-        if digest and digest != f"sha256:digest-{name}":
-            return None
-        return self.programs.get(image) or self.programs.get(name)
+        known = _known(image)
+        return None if known is None else self.programs.get(image) or self.programs.get(known)
 
     def _find(self, container: str) -> ContainerState | None:
         for state in self._states.values():
@@ -478,6 +476,15 @@ class FakeEngine:
     def _signal(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _known(image: str) -> str | None:
+    """The name under which an image is known: that of its tag, also when it is asked for by id or digest."""
+    name, _, digest = image.removeprefix("sha256:id-").partition("@")
+    tagged = digest.removeprefix("sha256:digest-")
+    if digest and name not in (tagged, tagged.rpartition(":")[0]):
+        return None
+    return tagged or name
 
 
 def _images(archive: bytes) -> list[tuple[str, str]]:

@@ -33,7 +33,9 @@ class Cli:
 
     def create(self, stack: str, *more: str) -> None:
         body = f"file://{TEMPLATES}/{stack}.template"
-        said = self.run.asked("cloudformation", "create-stack", "--stack-name", stack, "--template-body", body, *more)
+        said = self.run.asked(
+            "cloudformation", "create-stack", "--stack-name", stack, "--template-body", body, *more
+        )
         assert f":stack/{stack}/" in said["StackId"]
         status = self.cloud.settled(stack, self.region)
         assert status == "CREATE_COMPLETE", self.cloud.failures(stack, self.region)
@@ -49,14 +51,20 @@ def cli(row: str, cloud: LocalCloud, directory: Path) -> Cli:
 
 
 @pytest.fixture(scope="module", params=["awscli1", "awscli2"])
-def aws(request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+def aws(
+    request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cli]:
     made = cli(request.param, cloud, tmp_path_factory.mktemp(request.param))
     said = made.run("--version")
     assert is_version(made.row, said.removeprefix("aws-cli/").split()[0]), said
     yield made
 
 
-@pytest.mark.client("awscli1", "awscli2", works="the nine stacks: create-stack with parameters (escaped commas too), waiters, outputs, exports, resources, update-stack, `ecs wait services-stable`, delete-stack")
+@pytest.mark.client(
+    "awscli1",
+    "awscli2",
+    works="the nine stacks: create-stack with parameters (escaped commas too), waiters, outputs, exports, resources, update-stack, `ecs wait services-stable`, delete-stack",
+)
 def test_the_nine_stacks(aws: Cli) -> None:
     capable = ("--capabilities", "CAPABILITY_IAM")
     aws.create("helloworld-ecr", "--parameters", "ParameterKey=RepoName,ParameterValue=helloworld")
@@ -67,22 +75,24 @@ def test_the_nine_stacks(aws: Cli) -> None:
     vpc = aws.text("ec2", "describe-vpcs", "--query", "Vpcs[0].VpcId")
     subnets = aws.text("ec2", "describe-subnets", "--query", "Subnets[].SubnetId").split()
     tag = ("--parameters", "ParameterKey=Tag,ParameterValue=v1")
-    for environment in ("staging", "production"):
+    for stage in ("staging", "production"):
         aws.create(
-            f"{environment}-cluster",
+            f"{stage}-cluster",
             *capable,
             "--parameters",
             f"ParameterKey=VpcId,ParameterValue={vpc}",
             "ParameterKey=PublicSubnet,ParameterValue=" + "\\,".join(subnets[:2]),
         )
-        aws.create(f"{environment}-alb")
-        aws.create(f"{environment}-helloworld-service", *capable, *tag)
+        aws.create(f"{stage}-alb")
+        aws.create(f"{stage}-helloworld-service", *capable, *tag)
     aws.create("helloworld-codebuild", *capable)
     arn = aws.text(
         "codestar-connections", "create-connection", "--provider-type", "GitHub", "--connection-name", "c",
         "--query", "ConnectionArn",
     )  # fmt: skip
-    aws.create("helloworld-codepipeline", *capable, "--parameters", f"ParameterKey=ConnectionArn,ParameterValue={arn}")
+    aws.create(
+        "helloworld-codepipeline", *capable, "--parameters", f"ParameterKey=ConnectionArn,ParameterValue={arn}"
+    )
     assert aws.text("codepipeline", "list-pipelines", "--query", "length(pipelines)") == "1"
     url = aws.text(
         "cloudformation", "describe-stacks", "--stack-name", "staging-alb",
@@ -145,7 +155,9 @@ def test_each_form_of_output(aws: Cli) -> None:
     assert identity["Account"] == "000000000000"
 
 
-@pytest.mark.client("awscli1", "awscli2", works="paging: `--page-size`, `--max-items`, `--starting-token`, `--no-paginate`")
+@pytest.mark.client(
+    "awscli1", "awscli2", works="paging: `--page-size`, `--max-items`, `--starting-token`, `--no-paginate`"
+)
 def test_paging(aws: Cli) -> None:
     names = [f"paged-{number}" for number in range(5)]
     for name in names:
@@ -172,7 +184,9 @@ def test_passwords_for_the_registry(aws: Cli) -> None:
         assert said.startswith("docker login -u AWS -p ")
 
 
-@pytest.mark.client("awscli1", "awscli2", works="S3: `mb`, `cp` both ways, `ls`, `sync`, `rm`, `rb`, large files in parts")
+@pytest.mark.client(
+    "awscli1", "awscli2", works="S3: `mb`, `cp` both ways, `ls`, `sync`, `rm`, `rb`, large files in parts"
+)
 def test_files_in_buckets(aws: Cli) -> None:
     place, bucket = aws.run.directory, f"s3://files-{aws.region}"
     (place / "small").write_text("small")
@@ -216,7 +230,9 @@ def test_logs(aws: Cli) -> None:
 INNER = {"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}}}
 
 
-@pytest.mark.client("awscli1", "awscli2", works="`cloudformation deploy` by change sets, and with nothing to change")
+@pytest.mark.client(
+    "awscli1", "awscli2", works="`cloudformation deploy` by change sets, and with nothing to change"
+)
 def test_deploy(aws: Cli) -> None:
     (aws.run.directory / "inner.json").write_text(json.dumps(INNER))
     words = ("cloudformation", "deploy", "--template-file", "inner.json", "--stack-name", "deployed")
@@ -230,10 +246,14 @@ def test_deploy(aws: Cli) -> None:
 
 
 @pytest.mark.client("awscli1", works="`cloudformation package`")
-@pytest.mark.client("awscli2", gap="`cloudformation package`", why="it uploads to AWS's own S3, whatever `--endpoint-url` says")
+@pytest.mark.client(
+    "awscli2", gap="`cloudformation package`", why="it uploads to AWS's own S3, whatever `--endpoint-url` says"
+)
 def test_package(aws: Cli) -> None:
     place, bucket = aws.run.directory, f"packages-{aws.region}"
-    outer = {"Resources": {"In": {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": "inner.json"}}}}
+    outer = {
+        "Resources": {"In": {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": "inner.json"}}}
+    }
     (place / "inner.json").write_text(json.dumps(INNER))
     (place / "outer.json").write_text(json.dumps(outer))
     aws.cloud.bucket(bucket, aws.region)
@@ -248,7 +268,11 @@ def test_package(aws: Cli) -> None:
     assert "Parameters" in said
 
 
-@pytest.mark.client("awscli1", "awscli2", works="errors in AWS's words, with the exit code 254 or 255 that scripts ask for; what is not offered is refused by name")
+@pytest.mark.client(
+    "awscli1",
+    "awscli2",
+    works="errors in AWS's words, with the exit code 254 or 255 that scripts ask for; what is not offered is refused by name",
+)
 def test_errors(aws: Cli) -> None:
     said = aws.run("ecs", "describe-services", "--cluster", "none", "--services", "a", refused=True)
     assert "(ClusterNotFoundException) when calling the DescribeServices operation: Cluster not found." in said
@@ -256,7 +280,12 @@ def test_errors(aws: Cli) -> None:
     assert "(NotImplemented)" in said and "DescribeDestinations" in said
 
 
-@pytest.mark.client("awscli1", "awscli2", gap="`ecs execute-command`", why="the Session Manager plugin, which it starts, is in neither PyPI nor Debian; `portside exec` needs none")
+@pytest.mark.client(
+    "awscli1",
+    "awscli2",
+    gap="`ecs execute-command`",
+    why="the Session Manager plugin, which it starts, is in neither PyPI nor Debian; `portside exec` needs none",
+)
 def test_execute_command_asks_for_the_plugin(aws: Cli) -> None:
     assert shutil.which("session-manager-plugin") is None
     said = aws.run(
@@ -265,7 +294,11 @@ def test_execute_command_asks_for_the_plugin(aws: Cli) -> None:
     assert "SessionManagerPlugin is not found" in said
 
 
-@pytest.mark.client("awscli2", gap="`AWS_ENDPOINT_URL`", why="the CLI reads it from 2.13 on only, and asks AWS itself until then, with keys that AWS refuses")
+@pytest.mark.client(
+    "awscli2",
+    gap="`AWS_ENDPOINT_URL`",
+    why="the CLI reads it from 2.13 on only, and asks AWS itself until then, with keys that AWS refuses",
+)
 def test_an_old_cli_does_not_read_the_variable(cloud: LocalCloud, tmp_path: Path) -> None:
     old = Tool([str(awscli2(tmp_path))], environment(cloud.url), tmp_path)
     # Nobody is at this proxy: what goes out is seen, and gets nowhere.

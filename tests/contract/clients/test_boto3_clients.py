@@ -37,7 +37,9 @@ def test_the_version_is_the_rows() -> None:
     assert is_version("boto3", botocore.__version__)
 
 
-@pytest.mark.client("boto3", works="waiters, with their failures: stacks, services, tasks, load balancers, buckets")
+@pytest.mark.client(
+    "boto3", works="waiters, with their failures: stacks, services, tasks, load balancers, buckets"
+)
 def test_waiters(cloud: LocalCloud) -> None:
     cloudformation, ecs = cloud.client("cloudformation"), cloud.client("ecs")
     cloudformation.create_stack(StackName="waited", TemplateBody=json.dumps({"Resources": {"P": PARAMETER}}))
@@ -51,7 +53,9 @@ def test_waiters(cloud: LocalCloud) -> None:
 
     ecs.create_cluster(clusterName="waited")
     cloud.instance("waited")
-    ecs.register_task_definition(family="waited", containerDefinitions=[{"name": "a", "image": "app:1", "memory": 64}])
+    ecs.register_task_definition(
+        family="waited", containerDefinitions=[{"name": "a", "image": "app:1", "memory": 64}]
+    )
     ecs.create_service(cluster="waited", serviceName="s", taskDefinition="waited", desiredCount=1)
     ecs.get_waiter("services_stable").wait(cluster="waited", services=["s"], WaiterConfig=QUICK)
     (task,) = ecs.list_tasks(cluster="waited")["taskArns"]
@@ -157,7 +161,10 @@ def unreliable(cloud: LocalCloud) -> Iterator[Unreliable]:
         loop.close()
 
 
-@pytest.mark.client("boto3", works="retries in the modes legacy, standard and adaptive: throttled, dropped before and after the cloud acted")
+@pytest.mark.client(
+    "boto3",
+    works="retries in the modes legacy, standard and adaptive: throttled, dropped before and after the cloud acted",
+)
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
 def test_retries(cloud: LocalCloud, mode: str) -> None:
     with unreliable(cloud) as between:
@@ -211,7 +218,9 @@ def test_presigned_urls(cloud: LocalCloud) -> None:
     assert status == 200 and b"<Account>000000000000</Account>" in said
 
 
-@pytest.mark.client("boto3", works="validation: before a request by the client, and without that by the cloud in AWS's words")
+@pytest.mark.client(
+    "boto3", works="validation: before a request by the client, and without that by the cloud in AWS's words"
+)
 def test_validation_here_and_there(cloud: LocalCloud) -> None:
     with pytest.raises(ParamValidationError):
         cloud.client("ecs").create_service()
