@@ -346,6 +346,10 @@ def test_a_shell_that_outlives_the_cloud(shell: Shell) -> None:
         shell.start()
 
 
+@pytest.mark.client(
+    "skopeo",
+    works="`login`, `copy` from, to and within the registry, `inspect`, by `localhost` and by names as on AWS",
+)
 def test_skopeo(shell: Shell, repository: str) -> None:
     if shutil.which("skopeo") is None:
         pytest.skip("skopeo is not installed")
@@ -368,6 +372,7 @@ def test_skopeo(shell: Shell, repository: str) -> None:
     assert set(digests(shell, repository)) == {"v1", "copied", "named"}
 
 
+@pytest.mark.client("podman", works="`login`, `push`, `pull`, `tag`, `rmi`, by `localhost` and by names as on AWS")
 def test_podman(shell: Shell, repository: str) -> None:
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")

@@ -488,7 +488,7 @@ def _known(image: str) -> str | None:
 
 
 def _images(archive: bytes) -> list[tuple[str, str]]:
-    """The names of the images in a docker-archive, each with its id: the digest by which its configuration is named."""
+    """The names of the images in a docker-archive, each with its id, by which its configuration is named."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None

@@ -2,8 +2,8 @@
 
 Pure. Looks at, in this order: the path of the container registry, the X-Amz-Target header (JSON services), the
 path of RPC v2 CBOR (`/service/PREFIX/operation/NAME`), the `Action` field (Query services), the service in the
-signature's credential scope, the host name, and an uploaded form. What stays without an operation (S3, REST) is for the ancillary
-services, which route by themselves.
+signature's credential scope, the host name, and whether it is a form with a file. What stays without an operation
+(S3, REST) is for the ancillary services, which route by themselves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who signs a request: the credential scope of Signature Version 4, from header or query string.
 
-Pure. Reads the access key, region and service. S3 is also signed by its older way, which has no scope and says only
-the key: presigned URLs are, unless their maker asks for version 4. The local cloud trusts what arrives on loopback and
-does not check the signature itself.
+Pure. Reads the access key, region and service. S3 is also signed by its older way, which has no scope and says
+only the key: presigned URLs are, unless their maker asks for version 4. The local cloud trusts what arrives on
+loopback and does not check the signature itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OF_S3 = re.compile(r"AWS ([^:\s]+):\S+")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The credential scope: `AKIA.../20260131/us-east-1/ecs/aws4_request`. S3's older signatures name no region."""
+    """The credential scope: `AKIA.../20260131/us-east-1/ecs/aws4_request`. Older ones name no region."""
 
     access_key: str
     region: str
