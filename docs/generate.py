@@ -352,7 +352,7 @@ def _claims() -> Iterator[Claim]:
                         raise SystemExit(f"{place}: a mark says what works, or a gap and why: {said}")
                     for name in mark.args:
                         shown = said.get("works") or said["gap"]
-                        yield Claim(ast.literal_eval(name), shown, said.get("why", ""), place)
+                        yield Claim(ast.literal_eval(name), shown, said.get("why", ""), f"{place}::{node.name}")
 
 
 PAGES = {

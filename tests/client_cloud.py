@@ -82,8 +82,13 @@ class LocalCloud:
         named = {"endpoint_url": self.url, "aws_access_key_id": "portside", "aws_secret_access_key": "portside"}
         return boto3.client(service, region_name=region, **named | more)
 
-    def now(self) -> float:
-        return time.time()
+    def say(self, group: str, region: str) -> None:
+        """Three lines of output in a new log group."""
+        logs, now = self.client("logs", region), int(time.time() * 1000)
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="one")
+        lines = [{"timestamp": now + number, "message": f"line {number}"} for number in range(3)]
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=lines)
 
     def settled(self, stack: str, region: str = "us-east-1") -> str:
         """The status in which the stack comes to rest. The CLI's own waiters look every 30 s only."""

@@ -19,6 +19,8 @@ class Row:
     """What its user has to do, beyond `eval "$(portside cloud env)"`."""
 
 
+BUILDS = "`DOCKER_BUILDKIT=0` for builds upon images of the registry, which BuildKit looks for by itself"
+
 ROWS = {
     "awscli1": Row("AWS CLI 1", "1.40+", "`awscli` from PyPI"),
     "awscli2": Row(
@@ -32,12 +34,12 @@ ROWS = {
     "aiobotocore": Row("aiobotocore", "3.10.0", "PyPI"),
     "ecs-deploy": Row("ecs-deploy", "1.17.0", "PyPI"),
     "awslocal": Row("awslocal", "0.23.0", "`awscli-local` from PyPI", "nothing, not even the variables"),
-    "docker12": Row("docker of Debian 12", "20.10", "`docker.io` of Debian 12"),
-    "docker13": Row("docker of Debian 13", "26.1", "`docker-cli` of Debian 13"),
-    "docker-now": Row("docker of today", "28+", "`docker-cli` of Debian unstable"),
+    "docker12": Row("docker of Debian 12", "20.10", "`docker.io` of Debian 12", BUILDS),
+    "docker13": Row("docker of Debian 13", "26.1", "`docker-cli` of Debian 13", BUILDS),
+    "docker-now": Row("docker of today", "28+", "`docker-cli` of Debian unstable", BUILDS),
     "docker-py": Row("docker SDK for Python", "7.1+", "`docker` from PyPI"),
-    "skopeo": Row("skopeo", "1.9", "Debian 12", "`--tls-verify=false`; for names as on AWS the cloud as proxy"),
-    "podman": Row("podman", "4.3", "Debian 12", "`--tls-verify=false`; for names as on AWS the cloud as proxy"),
+    "skopeo": Row("skopeo", "1.9+", "Debian 12", "`--tls-verify=false`; for names as on AWS the cloud as proxy"),
+    "podman": Row("podman", "4.3+", "Debian 12", "`--tls-verify=false`; for names as on AWS the cloud as proxy"),
 }
 
 

@@ -1,4 +1,4 @@
-"""aiobotocore, which speaks with the cloud in a program of its own: waiters, paginators, retries, streams."""
+"""aiobotocore, which speaks with the cloud in a program of its own: waiters, paginators, streams."""
 
 from __future__ import annotations
 

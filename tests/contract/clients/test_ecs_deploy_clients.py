@@ -51,7 +51,7 @@ def image(cloud: LocalCloud, name: str) -> str:
 
 @pytest.mark.client(
     "ecs-deploy",
-    works="`deploy` by tag, with variables, and `--task` of another family; old revisions are deregistered",
+    works="`deploy` by tag, with variables; old revisions are deregistered",
 )
 def test_a_tag_is_deployed(cloud: LocalCloud, ecs_deploy: Tool, service: str) -> None:
     said = ecs_deploy("deploy", CLUSTER, service, "--tag", "2", "--env", "app", "A", "2", *LIMIT)
@@ -109,3 +109,19 @@ def test_a_definition_is_updated_compared_and_run(cloud: LocalCloud, ecs_deploy:
 def test_what_is_not_there_is_told(ecs_deploy: Tool) -> None:
     assert "Cluster not found" in ecs_deploy("scale", "none", "none", "1", refused=True)
     assert "Service not found" in ecs_deploy("deploy", CLUSTER, "none", refused=True)
+
+
+@pytest.mark.client(
+    "ecs-deploy", works="`cron`: the rule starts the new revision (rules are kept here, and start nothing)"
+)
+def test_a_rule_gets_the_new_revision(cloud: LocalCloud, ecs_deploy: Tool, service: str) -> None:
+    events = cloud.client("events")
+    events.put_rule(Name="nightly", ScheduleExpression="rate(1 day)")
+    place = f"arn:aws:ecs:us-east-1:000000000000:cluster/{CLUSTER}"
+    definition = {"TaskDefinitionArn": str(shown(cloud, service)["taskDefinition"])}
+    target = {"Id": "1", "Arn": place, "RoleArn": "arn:aws:iam::000000000000:role/r", "EcsParameters": definition}
+    events.put_targets(Rule="nightly", Targets=[target])
+    said = ecs_deploy("cron", CLUSTER, service, "nightly", "--tag", "4", "--no-deregister")
+    assert "Successfully updated scheduled task nightly" in said
+    (target,) = events.list_targets_by_rule(Rule="nightly")["Targets"]
+    assert target["EcsParameters"]["TaskDefinitionArn"].endswith(f"/{service}:2")
