@@ -226,6 +226,17 @@ class World:
     async def running(self, die_at: int = 0) -> AsyncIterator[World]:
         """`die_at`: the write before which the process dies, whatever it has done in the world by then."""
         database = MortalDatabase(self.path, die_at)
+        try:
+            async with self._services(database):
+                yield self
+        finally:
+            self.buckets.changed = []
+            database.close()
+            if database.dead:
+                gc.collect()
+
+    @asynccontextmanager
+    async def _services(self, database: MortalDatabase) -> AsyncIterator[None]:
         shared: dict[str, Any] = {"database": database, "clock": self.clock, "log": quiet_log()}
         bindings = Bindings(**shared, repositories=self.repositories)
         self.bindings = bindings
@@ -250,14 +261,8 @@ class World:
             **{name: each.service() for name, each in connections.items()},
         }
         self.buckets.changed = [self.pipelines.sources.wake]
-        try:
-            async with bindings, stacks, self.pipelines:
-                yield self
-        finally:
-            self.buckets.changed = []
-            database.close()
-            if database.dead:
-                gc.collect()
+        async with bindings, stacks, self.pipelines:
+            yield
 
     @property
     def dead(self) -> bool:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from portside.testing.engine import Program
+from portside.testing.clock import VirtualClock
+from portside.testing.engine import FakeEngine, Program
 from worlds.ecs import virtual_world
 
 MIB = 2**20
@@ -78,17 +79,19 @@ async def test_nothing_is_said_of_use_while_the_engine_is_away(tmp_path):
 
 
 async def test_after_a_restart_a_long_life_is_not_taken_for_the_last_minute(tmp_path):
-    async with virtual_world(tmp_path, app=Program(cores=0.25)) as world:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": Program(cores=0.25)})
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
         await world.register(cpu=256)
         await world.create_service()
         await world.until_steady()
-        engine, clock = world.engine, world.clock
         for each in engine.running:
             engine.set_load(each.id, cores=0.25)
         await clock.advance(3600)
         engine.set_load(engine.running[0].id, cores=0.0)
-        async with virtual_world(tmp_path, engine=engine, clock=clock) as again:
-            await clock.advance(180)
-            found = published(again, "CPUUtilization", ClusterName="default", ServiceName="web")
-            assert found
-            assert all(average(each) == pytest.approx(0.0) for each in found)
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as again:
+        await clock.advance(180)
+        found = published(again, "CPUUtilization", ClusterName="default", ServiceName="web")
+        assert found
+        assert all(average(each) == pytest.approx(0.0) for each in found)
+    await engine.close()

@@ -7,6 +7,8 @@ import pytest
 
 from portside.cloud.machine.engine import Phase
 from portside.cloud.protocol.errors import AwsError
+from portside.testing.clock import VirtualClock
+from portside.testing.engine import RUNS, FakeEngine
 from worlds.ecs import VirtualWorld, virtual_world
 
 SUBNETS = {"awsvpcConfiguration": {"subnets": ["subnet-b", "subnet-a"], "securityGroups": ["sg-1"]}}
@@ -100,16 +102,17 @@ async def test_a_lost_holder_ends_its_task_which_is_replaced(tmp_path: Path) -> 
 
 
 async def test_a_restarted_cloud_finds_the_holder_again(tmp_path: Path) -> None:
-    async with virtual_world(tmp_path) as world:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": RUNS})
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
         await define(world, "awsvpc")
         await world.create_service(networkConfiguration=SUBNETS)
         await world.until_steady()
-        before = {each.id for each in world.engine.states}
-        engine, clock = world.engine, world.clock
-        async with virtual_world(tmp_path, engine=engine, clock=clock, instances=1) as again:
-            await again.until(again.steady)
-            await clock.until(lambda: True)
-            assert {each.id for each in engine.states} == before
+        before = {each.id for each in engine.states}
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as again:
+        await again.until(again.steady)
+        assert {each.id for each in engine.states} == before
+    await engine.close()
 
 
 async def test_host_mode_joins_the_network_of_the_instance(tmp_path: Path) -> None:

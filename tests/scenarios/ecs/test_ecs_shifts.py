@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from portside.cloud.protocol.errors import AwsError
-from portside.testing.engine import EXITS, RUNS
+from portside.testing.clock import VirtualClock
+from portside.testing.engine import EXITS, RUNS, FakeEngine
 from worlds.ecs import VirtualWorld, virtual_world
 
 
@@ -245,16 +246,19 @@ async def test_a_newer_deployment_overtakes_one_in_flight(tmp_path: Path) -> Non
 
 
 async def test_a_restart_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
-    async with virtual_world(tmp_path, next=RUNS) as world:
+    clock = VirtualClock()
+    engine = FakeEngine(clock, {"app": RUNS, "next": RUNS})
+    async with virtual_world(tmp_path, engine=engine, clock=clock) as world:
         site = Site(world)
         await site.create()
         await site.deploy()
         await world.until(lambda: site.stage() == "BAKE_TIME")
-        balancer, engine, clock = world.balancer, world.engine, world.clock
-        async with virtual_world(tmp_path, engine=engine, clock=clock, balancer=balancer) as again:
-            site.world = again
-            await again.until_steady()
-            assert (site.images(), site.weights) == ({"next"}, (0, 100))
+        balancer = world.balancer
+    async with virtual_world(tmp_path, engine=engine, clock=clock, balancer=balancer) as again:
+        site.world = again
+        await again.until_steady()
+        assert (site.images(), site.weights) == ({"next"}, (0, 100))
+    await engine.close()
 
 
 async def test_alarms_undo_a_rolling_deployment_and_hold_it_until_they_have_kept_silent(tmp_path: Path) -> None:

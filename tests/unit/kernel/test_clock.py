@@ -1,5 +1,7 @@
 """Pace shortens AWS's waits, never below its floor and never beyond the wait itself."""
 
+import uuid
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +27,8 @@ def test_ids_repeat_with_a_seed_and_keep_their_alphabets():
     assert len(Ids(7).hex(32)) == 32
     assert Ids(1).digits(19)[0] != "0"
     assert Ids(3).alnum(12).isalnum()
+    assert {uuid.UUID(Ids(seed).uuid()).version for seed in range(20)} == {4}
+    assert {uuid.UUID(Ids(seed).uuid()).variant for seed in range(20)} == {uuid.RFC_4122}
 
 
 def test_secrets_are_masked_at_any_depth():

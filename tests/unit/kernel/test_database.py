@@ -1,5 +1,6 @@
 """kernel/database.py: what is committed stays, what is not never was."""
 
+import shutil
 import sqlite3
 
 import pytest
@@ -20,6 +21,7 @@ def database(tmp_path):
 def test_a_committed_row_survives_reopening(database, tmp_path):
     with database.write() as tx:
         tx.execute("INSERT INTO thing VALUES (1, 'a')")
+    database.close()
     again = Database(tmp_path / "state.db")
     assert [row["name"] for row in again.read("SELECT name FROM thing")] == ["a"]
     again.close()
@@ -39,7 +41,8 @@ def test_wake_ups_come_after_the_commit(database, tmp_path):
     seen = []
 
     def look():
-        other = sqlite3.connect(tmp_path / "state.db")
+        shutil.copytree(tmp_path, tmp_path / "left")  # as after kill -9
+        other = sqlite3.connect(tmp_path / "left" / "state.db")
         seen.append(other.execute("SELECT count(*) FROM thing").fetchone()[0])
         other.close()
 

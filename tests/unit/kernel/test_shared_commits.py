@@ -1,6 +1,7 @@
 """kernel/database.py, `commit`: what is ready at the same time shares one commit, and stands or falls by itself."""
 
 import asyncio
+import shutil
 import sqlite3
 
 import pytest
@@ -36,7 +37,11 @@ def adding(number, woken=None):
 
 
 def things(path):
-    other = sqlite3.connect(path / "state.db")
+    """What would be there after kill -9."""
+    left = path / "left"
+    shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(path, left)
+    other = sqlite3.connect(left / "state.db")
     found = [row[0] for row in other.execute("SELECT id FROM thing ORDER BY id")]
     other.close()
     return found

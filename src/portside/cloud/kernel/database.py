@@ -21,6 +21,7 @@ Found = TypeVar("Found")
 # Pages of the write-ahead log (4 KiB each) after which it is put into the file. At SQLite's own 1,000 that took
 # half of the time of small transactions; docs/performance.md.
 CHECKPOINT = 8000
+STATEMENTS = 512  # kept prepared
 
 
 class Transaction:
@@ -50,8 +51,12 @@ class Database:
     """The state of one cloud."""
 
     def __init__(self, path: Path | str) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+        )
         self._connection.row_factory = sqlite3.Row
+        # Nobody else opens the file while a cloud runs: without this every statement asks the system for locks.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")
         # Survives kill -9 of the process. Only a power cut may lose the newest commits, never corrupt.
         self._connection.execute("PRAGMA synchronous = NORMAL")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import string
-import uuid
 
 _ALNUM = string.ascii_letters + string.digits
 _UPPER = string.ascii_uppercase + string.digits
@@ -26,7 +25,10 @@ class Ids:
         return f"{self._random.getrandbits(4 * length):0{length}x}"
 
     def uuid(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        """A random one, of version 4."""
+        found = f"{self._random.getrandbits(128):032x}"
+        variant = "89ab"[int(found[16], 16) & 3]
+        return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-{variant}{found[17:20]}-{found[20:]}"
 
     def digits(self, length: int) -> str:
         """Decimal digits without a leading zero."""

@@ -33,7 +33,7 @@ def iso(at: float | datetime) -> str:
     """`2026-01-31T10:20:30.123Z`, the form of AWS's query APIs. Moments that another endpoint has answered with,
     and that are passed on, are datetimes."""
     moment = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 # JSON 1.0 and 1.1

@@ -155,7 +155,7 @@ class Steps:
 
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
         handler.refuse(work.properties)
-        if step.kind is not Kind.UPDATE:
+        if step.kind is not Kind.UPDATE and handler.may_exist(work):
             found = await handler.find(work)
             if found is not None:
                 raise Foreign(found)
@@ -191,7 +191,8 @@ class Steps:
             step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
             reason="Resource creation Initiated",
         )
-        complete = await self._complete_at_once(stack, moved, handler, replace(work, physical_id=found))
+        made_so = replace(work, physical_id=found, state=target.state)
+        complete = await self._complete_at_once(stack, moved, handler, made_so)
 
         def made(tx: Transaction) -> None:
             if step.kind is Kind.REPLACE:
@@ -212,6 +213,9 @@ class Steps:
         assert step is not None
         if step.target.creation_policy or not handler.complete_at_once(work):
             return None
+        known = handler.known(work)
+        if known is not None:
+            return self._completed(resource, step, known)
         try:
             if not stack.express and not await handler.settled(work):
                 return None

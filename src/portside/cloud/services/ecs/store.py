@@ -220,10 +220,12 @@ def tags_of(reader: Reader, arn: str) -> list[dict[str, str]]:
 
 
 def set_tags(tx: Transaction, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
-    for tag in tags:
+    wanted = [(arn, tag["key"], tag.get("value", "")) for tag in tags]
+    if wanted:
         tx.execute(
-            "INSERT INTO ecs_tag VALUES (?, ?, ?) ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
-            (arn, tag["key"], tag.get("value", "")),
+            f"INSERT INTO ecs_tag VALUES {', '.join(['(?, ?, ?)'] * len(wanted))} "
+            "ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
+            [value for row in wanted for value in row],
         )
 
 

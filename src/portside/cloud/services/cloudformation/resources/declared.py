@@ -157,6 +157,9 @@ class Declared(Handler):
             if all(text(at(each, member)) == text(value) for member, value in wanted.items())
         ]
 
+    def may_exist(self, work: Work) -> bool:
+        return self.listing is not None or super().may_exist(work)
+
     async def find(self, work: Work) -> str | None:
         if self.listing is not None:
             if not self.listing.unique and "known" not in work.state:

@@ -54,8 +54,11 @@ class Cluster(Handler):
     async def create(self, work: Work) -> tuple[str, Params]:
         params = request("ecs", "CreateCluster", work.properties, self._RENAMED)
         params |= {"clusterName": work.name, "tags": work.tag_list(key="key", value="value")}
-        await work.call("ecs", "CreateCluster", params)
-        return work.name, {}
+        made = (await work.call("ecs", "CreateCluster", params))["cluster"]
+        return work.name, {"made": made["clusterArn"]} if made["status"] == "ACTIVE" else {}
+
+    def known(self, work: Work) -> Params | None:
+        return {"Arn": work.state["made"]} if "made" in work.state else None
 
     async def read(self, work: Work) -> Params:
         found = await self._describe(work, work.physical_id)
@@ -134,6 +137,9 @@ class TaskDefinition(Handler):
         params.setdefault("containerDefinitions", [])
         made = await work.call("ecs", "RegisterTaskDefinition", params)
         return str(made["taskDefinition"]["taskDefinitionArn"]), {}
+
+    def known(self, work: Work) -> Params | None:
+        return {"TaskDefinitionArn": work.physical_id}
 
     async def read(self, work: Work) -> Params:
         return {"TaskDefinitionArn": work.physical_id}

@@ -129,6 +129,11 @@ class Handler:
         answer means that somebody else's is in the way, and after a crash, where it means that ours is there."""
         return None
 
+    def may_exist(self, work: Work) -> bool:
+        """Whether somebody else's can have the name. One that was made up ends in letters drawn at random."""
+        made_up = self.name_style is not None and self.name_property and self.name_property not in work.properties
+        return not made_up
+
     async def baseline(self, work: Work) -> Params:
         """What to note down before creating or updating, for types that `find` cannot tell apart by name."""
         return {}
@@ -143,6 +148,11 @@ class Handler:
     def complete_at_once(self, work: Work) -> bool:
         """Whether no call has to follow the one that makes the resource."""
         return type(self).configure is Handler.configure
+
+    def known(self, work: Work) -> Params | None:
+        """The attributes of a resource that has just been made, if the answer told that it is complete; None if
+        the service has to be asked."""
+        return None
 
     async def settled(self, work: Work) -> bool:
         """Whether the resource is stable; raises Failure if it never will be."""
