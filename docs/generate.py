@@ -5,6 +5,7 @@ With --check nothing is written, and the exit code is 1 if something would chang
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -296,11 +297,73 @@ def cases() -> str:
     )
 
 
+def clients() -> str:
+    """Every client that a test runs as people have it, with what the tests show of it."""
+    sys.path.insert(0, str(TESTS))
+    from client_rows import ROWS
+
+    out = [
+        "# Clients\n",
+        "Unmodified, each as it is published. A line is what a test of `make test` shows of the client, and so is each",
+        "gap: the test fails when the gap is gone. Clients need nothing but what `portside cloud env` exports, unless it",
+        "is said here. A client that cannot be had on a machine is skipped there, and counted.\n",
+    ]
+    found = sorted(_claims(), key=lambda claim: (claim.test, claim.text))
+    unknown = {claim.client for claim in found} ^ set(ROWS)
+    if unknown:
+        raise SystemExit(f"clients without a row or without a test: {', '.join(sorted(unknown))}")
+    for name, row in ROWS.items():
+        version = row.version.removesuffix("+") + (" and later" if row.version.endswith("+") else "")
+        out += [
+            f"## {row.title}\n",
+            f"Version {version}, {row.source}. It needs: {row.needs or 'nothing more'}.\n",
+        ]
+        own = [claim for claim in found if claim.client == name]
+        out += ["| works | test |", "|---|---|"]
+        out += [f"| {claim.text} | {claim.test} |" for claim in own if not claim.why]
+        gaps = [claim for claim in own if claim.why]
+        if gaps:
+            out += ["", "| does not | why | test |", "|---|---|---|"]
+            out += [f"| {claim.text} | {claim.why} | {claim.test} |" for claim in gaps]
+        out.append("")
+    return "\n".join(out)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """What a test's mark `client` says; with a reason it is a gap."""
+
+    client: str
+    text: str
+    why: str
+    test: str
+
+
+def _claims() -> Iterator[Claim]:
+    for path in sorted(TESTS.rglob("test_*.py")):
+        text = path.read_text()
+        if "pytest.mark.client(" not in text:
+            continue
+        place = path.relative_to(TESTS.parent).as_posix()
+        for node in ast.parse(text).body:
+            for mark in getattr(node, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.client":
+                    said = {each.arg: ast.literal_eval(each.value) for each in mark.keywords}
+                    if bool(said.get("gap")) != bool(said.get("why")) or bool(said.get("gap")) == bool(
+                        said.get("works")
+                    ):
+                        raise SystemExit(f"{place}: a mark says what works, or a gap and why: {said}")
+                    for name in mark.args:
+                        shown = said.get("works") or said["gap"]
+                        yield Claim(ast.literal_eval(name), shown, said.get("why", ""), f"{place}::{node.name}")
+
+
 PAGES = {
     "supported.md": supported,
     "settings.md": settings,
     "command-line.md": command_line,
     "cases.md": cases,
+    "clients.md": clients,
     "portside.schema.json": schema,
 }
 

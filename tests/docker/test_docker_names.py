@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from client_rows import is_version
 from docker_fixtures import IMAGE
 
 pytestmark = pytest.mark.docker
@@ -356,9 +357,14 @@ def test_a_shell_that_outlives_the_cloud(shell: Shell) -> None:
         shell.start()
 
 
+@pytest.mark.client(
+    "skopeo",
+    works="`login`, `copy` from, to and within the registry, `inspect`, by `localhost` and by names as on AWS",
+)
 def test_skopeo(shell: Shell, repository: str) -> None:
     if shutil.which("skopeo") is None:
         pytest.skip("skopeo is not installed")
+    assert is_version("skopeo", shell.run("skopeo", "--version").split()[2])
     shell.docker("tag", IMAGE, f"{HOST}/{repository}:v1")
     shell.docker("push", f"{HOST}/{repository}:v1")
     # By the registry's address.
@@ -378,9 +384,11 @@ def test_skopeo(shell: Shell, repository: str) -> None:
     assert set(digests(shell, repository)) == {"v1", "copied", "named"}
 
 
+@pytest.mark.client("podman", works="`login`, `push`, `pull`, `tag`, `rmi`, by `localhost` and by names as on AWS")
 def test_podman(shell: Shell, repository: str) -> None:
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
+    assert is_version("podman", shell.run("podman", "--version").split()[2])
     shell.docker("tag", IMAGE, f"{HOST}/{repository}:v1")
     shell.docker("push", f"{HOST}/{repository}:v1")
     storage = ("--root", f"{shell.directory}/storage", "--runroot", f"{shell.directory}/runroot")

@@ -46,5 +46,17 @@ def test_an_unknown_target_is_refused():
 
 def test_the_scope_comes_from_the_header_or_the_presigned_url():
     assert scope(AUTHORIZATION, "") == Scope("AKIA", "eu-west-1", "elasticloadbalancing")
-    assert scope("", "AKIA/20260131/us-east-1/s3/aws4_request") == Scope("AKIA", "us-east-1", "s3")
+    signed = "X-Amz-Expires=60&X-Amz-Credential=AKIA%2F20260131%2Fus-east-1%2Fs3%2Faws4_request"
+    assert scope("", signed) == Scope("AKIA", "us-east-1", "s3")
     assert scope("Basic QVdTOng=", "") is None
+
+
+def test_the_older_signatures_of_s3_name_the_key_only():
+    assert scope("AWS AKIA:c2lnbmVk=", "") == Scope("AKIA", "", "s3")
+    assert scope("", "AWSAccessKeyId=AKIA&Signature=c2ln&Expires=1") == Scope("AKIA", "", "s3")
+    assert scope("", "Action=ListUsers&AWSAccessKeyId=AKIA&Signature=c2ln") is None
+
+
+def test_a_form_with_a_file_is_for_s3():
+    headers = {"host": "localhost:4566", "content-type": "multipart/form-data; boundary=x"}
+    assert identify("/bucket", headers, None, None) == Target("s3")

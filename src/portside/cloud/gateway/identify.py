@@ -2,8 +2,8 @@
 
 Pure. Looks at, in this order: the path of the container registry, the X-Amz-Target header (JSON services), the
 path of RPC v2 CBOR (`/service/PREFIX/operation/NAME`), the `Action` field (Query services), the service in the
-signature's credential scope, and the host name. What stays without an operation (S3, REST) is for the ancillary
-services, which route by themselves.
+signature's credential scope, the host name, and whether it is a form with a file. What stays without an operation
+(S3, REST) is for the ancillary services, which route by themselves.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def identify(
     service = _from_host(headers.get("host", ""))
     if service:
         return Target(service, action)
+    if headers.get("content-type", "").startswith("multipart/form-data"):
+        return Target("s3")  # a browser's upload, signed in one of the form's fields
     raise AwsError(
         "MissingAuthenticationToken",
         "Request is missing Authentication Token. Sign it, or name a service: "

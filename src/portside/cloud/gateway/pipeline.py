@@ -98,8 +98,7 @@ class Gateway:
     async def _aws(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in connection["headers"]}
         query = connection["query_string"].decode("latin-1")
-        credential = parse_qs(query).get("X-Amz-Credential", [""])[0] if "X-Amz-Credential" in query else ""
-        signed = scope(headers.get("authorization", ""), credential)
+        signed = scope(headers.get("authorization", ""), query)
         request_id = self._ids.uuid()
         target: Target | None = None
         try:
@@ -162,10 +161,12 @@ class Gateway:
         if signed is None:
             return Caller(self._account, self._region, root, endpoint=endpoint)
         token = headers.get("x-amz-security-token", "")
-        if not token and "X-Amz-Security-Token" in query:
-            token = parse_qs(query).get("X-Amz-Security-Token", [""])[0]
-        session = self._session(signed.access_key, token, signed.region, endpoint)
-        return session or Caller(self._account, signed.region, root, signed.access_key, endpoint)
+        if not token and "security-token" in query.lower():
+            given = {name.lower(): values[0] for name, values in parse_qs(query).items()}
+            token = given.get("x-amz-security-token", "")
+        region = signed.region or self._region
+        session = self._session(signed.access_key, token, region, endpoint)
+        return session or Caller(self._account, region, root, signed.access_key, endpoint)
 
     async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":

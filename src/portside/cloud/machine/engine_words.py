@@ -40,10 +40,9 @@ def logins_of(header: str) -> dict[str, dict[str, Any]]:
 
 
 def addressed(login: dict[str, Any], server: str) -> dict[str, str]:
-    """The client's login, addressed to where the engine finds the registry."""
-    if not login:
-        return {}
-    content = {
+    """The client's login, addressed to where the engine finds the registry. Without one the header is there too:
+    engines want it for a push, and would speak of it instead of the missing login."""
+    content = login and {
         "username": login.get("username") or "",
         "password": login.get("password") or "",
         "auth": login.get("auth") or "",

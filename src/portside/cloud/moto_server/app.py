@@ -27,6 +27,7 @@ HOSTS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing", "sagemaker
 ROLELESS = frozenset({"s3", "ssm", "secretsmanager", "sns", "sqs", "events", "kms", "codecommit"})
 SERVICE_HEADER = "x-portside-service"
 REGION_HEADER = "x-portside-region"
+FORM = "application/x-www-form-urlencoded"
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
 
@@ -99,7 +100,8 @@ class MotoApp:
         mock_random.seed(seed)
         headers = HTTPHeaders()
         for key, value in request.headers.items():
-            headers[key] = value
+            if not (request.uploads and key.lower() == "content-type" and value.startswith(FORM)):
+                headers[key] = value
         prepared = AWSPreparedRequest(request.method, request.url, headers, request.body, stream_output=False)
         try:
             answer = self._stubber.process_request(prepared)
@@ -159,7 +161,7 @@ def _action(headers: dict[str, str], query: str, body: bytes) -> str:
     target = headers.get("x-amz-target", "")
     if target:
         return target.rpartition(".")[2]
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    if headers.get("content-type", "").startswith(FORM):
         return parse_qs(body.decode("utf-8", "replace")).get("Action", [""])[0]
     return parse_qs(query).get("Action", [""])[0] if "Action=" in query else ""
 
@@ -172,6 +174,6 @@ def _refusal(request: Request, error: AwsError) -> Response:
         return serialise.cbor_error(error, request_id)
     if request.service == "s3":
         return serialise.rest_xml_error(error, request_id)
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    if request.headers.get("content-type", "").startswith(FORM):
         return serialise.query_error(error, request_id)
     return serialise.json_error(error, request_id)

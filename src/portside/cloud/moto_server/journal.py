@@ -57,6 +57,12 @@ class Request:
             return self.action in WRITING or not self.action.startswith(READING)
         return self.method not in ("GET", "HEAD", "OPTIONS")
 
+    @property
+    def uploads(self) -> bool:
+        """Whether the body is content, whatever its type says. curl calls all that it sends a form, and moto would
+        look for fields in it."""
+        return self.service == "s3" and self.method == "PUT"
+
 
 class Journal:
     def __init__(self, path: Path) -> None:

@@ -8,6 +8,7 @@ of its own, started when it is first needed; the setting `ancillary_endpoint` pu
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -131,9 +132,11 @@ class Ancillary:
         from yarl import URL
 
         session = await self._connected()
+        # A large body as bytes would be written in one go, while nothing else is answered.
+        data = io.BytesIO(body) if body else body
         url = URL((self._endpoint or "http://moto") + target, encoded=True)
         try:
-            async with session.request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
+            async with session.request(method, url, headers=headers, data=data, allow_redirects=False) as answer:
                 return answer.status, dict(answer.headers), await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             where = self._endpoint or "the process of the ancillary services"
