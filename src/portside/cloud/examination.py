@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from portside.cloud.settings import CloudSettings, Home
 NAME = "doctor.us-east-1.elb.localhost"
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 MEMORY = Path("/proc/meminfo")
+CLI_LIMIT = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Engine:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What `look` saw. `port_taken` is the reason why the endpoint cannot listen; sizes are bytes, None where they
-    are unknown; `resolved` is where *.localhost leads."""
+    are unknown; `resolved` is where *.localhost leads; `aws_cli` is the version of `aws` on the path."""
 
     settings: CloudSettings
     home: Path
@@ -56,6 +59,7 @@ class Facts:
     memory: int | None
     git: bool
     root: bool
+    aws_cli: str = ""
 
 
 def look(home: Home, settings: CloudSettings) -> Facts:
@@ -75,7 +79,18 @@ def look(home: Home, settings: CloudSettings) -> Facts:
         memory=_memory(),
         git=shutil.which("git") is not None,
         root=os.geteuid() == 0,
+        aws_cli=_aws_cli(),
     )
+
+
+def _aws_cli() -> str:
+    """`aws-cli/2.9.19 Python/3.11.2 ...` is what it says of itself; empty if there is none that says so."""
+    try:
+        said = subprocess.run(["aws", "--version"], capture_output=True, text=True, timeout=CLI_LIMIT)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"aws-cli/([0-9.]+)", said.stdout + said.stderr)
+    return found[1] if found else ""
 
 
 def _engine(settings: CloudSettings) -> Engine | None:

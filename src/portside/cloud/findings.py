@@ -15,6 +15,8 @@ LITTLE_DISK = 5 * 2**30
 NO_DISK = 2**30
 LITTLE_MEMORY = 2**30
 NAME_PORT = 53
+# The releases of the AWS CLI since which AWS_ENDPOINT_URL leads it to the local cloud.
+FIRST_WITH_ENDPOINTS = {1: (1, 29), 2: (2, 13)}
 ENGINE_HINT = (
     "Install Docker, Podman or Colima and start it, or set DOCKER_HOST to the socket of one that runs; on Debian "
     "and Ubuntu, as root, `portside engine --install` does it."
@@ -50,6 +52,7 @@ def judge(facts: Facts) -> list[Finding]:
         _memory_finding(facts),
         _state_finding(facts),
         _git_finding(facts),
+        *_aws_cli_findings(facts),
     ]
 
 
@@ -189,6 +192,24 @@ def _git_finding(facts: Facts) -> Finding:
     if facts.git:
         return Finding("git", State.GOOD, "is there")
     return Finding("git", State.POOR, "is not there: pipelines cannot read a checkout", "Install git.")
+
+
+def _aws_cli_findings(facts: Facts) -> list[Finding]:
+    if not facts.aws_cli:
+        return []
+    version = _version(facts.aws_cli)
+    since = FIRST_WITH_ENDPOINTS.get(version[0])
+    if since is None or version >= since:
+        return [Finding("AWS CLI", State.GOOD, facts.aws_cli)]
+    return [
+        Finding(
+            "AWS CLI",
+            State.POOR,
+            f"{facts.aws_cli} does not read AWS_ENDPOINT_URL: it asks AWS, not the local cloud",
+            "`pip install awscli` gives one that does, as does any from "
+            f'{".".join(map(str, since))} on; or call it with --endpoint-url "$AWS_ENDPOINT_URL".',
+        )
+    ]
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import old_templates as old
-from cloud_in_thread import Account, account
+from client_account import Account, account
 from codepipeline_cloud import commit
 from oldest import CODEBUILD, CODEPIPELINE, POLICY, role
 from portside.cloud.moto_server.retired_policies import SUCCESSORS

@@ -80,3 +80,13 @@ def test_a_cloud_that_was_killed_is_seen_with_its_id(tmp_path):
     facts = examination.look(home, CloudSettings(engine=f"unix://{tmp_path}/none.sock", port=0))
     assert facts.left_over
     assert (facts.cloud, facts.running) == ("11111111", "")
+
+
+def test_the_aws_cli_on_the_path_is_asked_for_its_version(tmp_path, monkeypatch):
+    program = tmp_path / "aws"
+    program.write_text("#!/bin/sh\necho aws-cli/2.9.19 Python/3.11.2 Linux source/x86_64 prompt/off >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert examination.look(Home(tmp_path / "home"), CloudSettings(port=0)).aws_cli == "2.9.19"
+    program.write_text("#!/bin/sh\nexit 127\n")
+    assert examination.look(Home(tmp_path / "home"), CloudSettings(port=0)).aws_cli == ""

@@ -42,6 +42,10 @@ def test_a_machine_in_order_has_nothing_to_mend():
 @pytest.mark.parametrize(
     ("changed", "what", "state", "words"),
     [
+        ({"aws_cli": "2.9.19"}, "AWS CLI", State.POOR, "does not read AWS_ENDPOINT_URL"),
+        ({"aws_cli": "1.28.9"}, "AWS CLI", State.POOR, "does not read AWS_ENDPOINT_URL"),
+        ({"aws_cli": "2.13.0"}, "AWS CLI", State.GOOD, "2.13.0"),
+        ({"aws_cli": "1.44.2"}, "AWS CLI", State.GOOD, "1.44.2"),
         ({"engine": None}, "container engine", State.BAD, "none answers"),
         ({"engine": replace(ENGINE, version="19.03.5")}, "container engine", State.POOR, "from 20.10 on"),
         ({"engine": replace(ENGINE, version="20.10.24+dfsg1")}, "container engine", State.GOOD, "20.10.24"),

@@ -1,11 +1,8 @@
-"""A whole cloud with a machine that has every image, in a thread of its own, for tests that are a person's scripts."""
+"""What a person's scripts do with the cloud of `client_cloud.py`: make a stack, wait, read its outputs, by boto3 alone."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,22 +13,18 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import WaiterError
 
-from portside.cloud.app import Cloud
-from portside.cloud.kernel.clock import SystemClock
-from portside.cloud.settings import CloudSettings, Home
-from portside.testing.machine import FakeMachine
+from client_cloud import LocalCloud
 
 LIMIT = 60
-CONFIG = "application/vnd.docker.container.image.v1+json"
-LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 FAST = {"Delay": 0.1, "MaxAttempts": 600}
 
 
 class Account:
     """What scripts see of the cloud: boto3's clients."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, local: LocalCloud) -> None:
+        self._local = local
+        self.url = local.url
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -102,29 +95,7 @@ class Account:
         ]
 
     def push(self, repository: str, tag: str) -> None:
-        """An image of one empty layer, by the registry's API."""
-        ecr = self.client("ecr")
-        blobs = [(CONFIG, b"{}"), (LAYER, b"a layer")]
-        described = []
-        for kind, content in blobs:
-            upload = ecr.initiate_layer_upload(repositoryName=repository)["uploadId"]
-            ecr.upload_layer_part(
-                repositoryName=repository,
-                uploadId=upload,
-                partFirstByte=0,
-                partLastByte=len(content) - 1,
-                layerPartBlob=content,
-            )
-            digest = "sha256:" + hashlib.sha256(content).hexdigest()
-            ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=[digest])
-            described.append({"mediaType": kind, "size": len(content), "digest": digest})
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": described[0],
-            "layers": described[1:],
-        }
-        ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag)
+        self._local.push(repository, tag)
 
     def until(self, reached: Callable[[], Any]) -> Any:
         """Ask until a call answers something true."""
@@ -141,44 +112,11 @@ class Account:
 
 @contextmanager
 def account(directory: Path) -> Iterator[Account]:
-    """`directory` has to be the working directory: the endpoint's socket lies in it, and its name may be too long."""
-    loop = asyncio.new_event_loop()
-    ready: list[str] = []
-    started, over = threading.Event(), asyncio.Event()
-    failure: list[BaseException] = []
-
-    async def live() -> None:
-        home = Home(Path("home"))
-        home.state.mkdir(parents=True, exist_ok=True)
-        settings = CloudSettings(port=0, address="127.0.0.88")
-        async with Cloud(home, settings, FakeMachine(SystemClock())) as cloud:
-            ready.append(f"http://127.0.0.88:{cloud.server.port}")
-            started.set()
-            await over.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(live())
-        except BaseException as error:
-            failure.append(error)
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run, name="cloud")
-    thread.start()
+    local = LocalCloud(directory, "127.0.0.88")
+    local.start()
+    made = Account(local)
     try:
-        assert started.wait(LIMIT)
-        if ready:
-            made = Account(ready[0])
-            try:
-                yield made
-            finally:
-                made.close()
+        yield made
     finally:
-        if not failure:
-            loop.call_soon_threadsafe(over.set)
-        thread.join(LIMIT)
-        assert not thread.is_alive()
-    if failure:
-        raise failure[0]
+        made.close()
+        local.stop()
