@@ -146,6 +146,27 @@ async def test_br_40_a_cluster_of_a_fixed_name_can_be_made_again(tmp_path: Path)
             assert await made.run("DeleteStack") == "DELETE_COMPLETE", await made.reasons()
 
 
+async def test_of_two_stacks_that_want_one_name_at_once_only_one_gets_it(tmp_path: Path) -> None:
+    """CreateCluster would hand the same cluster to both."""
+    cluster = {"Resources": {"C": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": "prod"}}}}
+    async with stacks(tmp_path) as made:
+        for name in ("one", "two"):
+            await made.do("CreateStack", StackName=name, TemplateBody=json.dumps(cluster))
+        statuses: set[str] = set()
+
+        async def rested() -> bool:
+            found = (await made.do("DescribeStacks"))["Stacks"]
+            statuses.clear()
+            statuses.update(each["StackStatus"] for each in found)
+            return not any(each.endswith("_IN_PROGRESS") for each in statuses)
+
+        while not await rested():
+            await made.world.clock.advance(1)
+        assert statuses == {"CREATE_COMPLETE", "ROLLBACK_COMPLETE"}
+        (alive,) = (await made.world.call("DescribeClusters", {"clusters": ["prod"]}))["clusters"]
+        assert alive["status"] == "ACTIVE"
+
+
 async def test_br_60_a_nonce_redeploys_the_same_revision_with_the_tag_resolved_again(tmp_path: Path) -> None:
     def forced(nonce: str) -> dict[str, Any]:
         return template(

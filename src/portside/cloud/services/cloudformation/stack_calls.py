@@ -82,7 +82,8 @@ class StackCalls(PolicyCalls):
         proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
         on_failure = params.get("OnFailure") or ("DO_NOTHING" if keeps_failures(params) else "ROLLBACK")
         policy = await self._policy_text(params, caller)
-        with self._db.write() as tx:
+
+        def begin(tx: Transaction) -> str:
             now = rows.live_stack(tx, caller.region, name)
             if now is not None and now.status is not StackStatus.REVIEW_IN_PROGRESS:
                 raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists")
@@ -99,7 +100,9 @@ class StackCalls(PolicyCalls):
                 **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "CreateStack")
-        return {"StackId": begun.id}
+            return begun.id
+
+        return {"StackId": await self._db.commit(begin)}
 
     def _parent(self, params: Params) -> Stack | None:
         """The stack in whose name the call is made, for nested stacks."""

@@ -7,6 +7,8 @@ it creates it. Which resource is due is decided in `stack_loop.py`; deletion is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
@@ -75,6 +77,8 @@ class Steps:
         self._clock = clock
         self._log = log
         self._journal = journal
+        # (region, type, name) of what is being made, with the token of its step.
+        self._claims: dict[tuple[str, str, str], str] = {}
 
     def new_step(self, kind: Kind, target: Applied, shown: Params | None = None) -> Step:
         return Step(kind, Phase.CHECK, target, self._ids.uuid(), self._clock.now(), shown=shown or {})
@@ -84,25 +88,47 @@ class Steps:
     async def open(self, stack: Stack, resource: Resource) -> None:
         """Write a new resource down and take it as far as it goes. What is asked before it is made is asked first,
         so that one commit tells of it and of the call to come; if that fails, `advance` meets it again."""
+        with self._claimed(stack, resource):
+            resource, ready = await self._prepared(stack, resource)
+            shown = resource.step.shown if resource.step is not None else None
+            await self._db.commit(lambda tx: self._journal.resource(tx, stack, resource, shown=shown))
+            await self._advance(stack, resource, ready)
+
+    async def advance(self, stack: Stack, resource: Resource) -> None:
+        """As far as the resource's step goes without waiting; every stage is committed."""
+        with self._claimed(stack, resource):
+            await self._advance(stack, resource, None)
+
+    async def _prepared(self, stack: Stack, resource: Resource) -> tuple[Resource, Work | None]:
         step = resource.step
         assert step is not None
-        handler = registry.handler(resource.type)
-        ready: Work | None = None
         try:
             work = await self._jobs.work(stack, resource, step)
-            noted = await self._check(handler, work, step)
-            target = replace(step.target, state=step.target.state | noted)
-            resource = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
-            ready = work.noted(**noted) if noted else work
+            noted = await self._check(registry.handler(resource.type), work, step)
         except Exception:
-            ready = None
-        with self._db.write() as tx:
-            self._journal.resource(tx, stack, resource, shown=step.shown)
-        await self.advance(stack, resource, ready)
+            return resource, None
+        target = replace(step.target, state=step.target.state | noted)
+        moved = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
+        return moved, work.noted(**noted) if noted else work
 
-    async def advance(self, stack: Stack, resource: Resource, ready: Work | None = None) -> None:
-        """As far as the resource's step goes without waiting; every stage is committed. `ready` is the step's job
-        if what is asked before the call has just been asked."""
+    @contextmanager
+    def _claimed(self, stack: Stack, resource: Resource) -> Iterator[None]:
+        """Between the look for a name and the call that takes it no other stack may come to take it too: some
+        services would hand both of them the same resource."""
+        step = resource.step
+        if step is None or step.kind is Kind.UPDATE or not registry.handler(resource.type).name_is_unique:
+            yield
+            return
+        claim = (stack.region, resource.type, step.target.name)
+        first = bool(step.target.name) and self._claims.setdefault(claim, step.token) == step.token
+        try:
+            yield
+        finally:
+            if first:
+                self._claims.pop(claim, None)
+
+    async def _advance(self, stack: Stack, resource: Resource, ready: Work | None) -> None:
+        """`ready` is the step's job if what is asked before the call has just been asked."""
         fresh = ready is not None
         assert resource.step is not None
         try:
@@ -156,6 +182,8 @@ class Steps:
     async def _check(self, handler: Handler, work: Work, step: Step) -> Params:
         handler.refuse(work.properties)
         if step.kind is not Kind.UPDATE and handler.may_exist(work):
+            if self._claims.get((work.caller.region, handler.type, work.name), step.token) != step.token:
+                raise Foreign(work.name)
             found = await handler.find(work)
             if found is not None:
                 raise Foreign(found)

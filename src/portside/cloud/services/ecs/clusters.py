@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
@@ -41,7 +41,7 @@ class ClusterApi:
     # Clusters
 
     @operation("CreateCluster")
-    def create_cluster(self, caller: Caller, params: Params) -> Params:
+    async def create_cluster(self, caller: Caller, params: Params) -> Params:
         name = params.get("clusterName") or names.DEFAULT_CLUSTER
         if not names.NAME.fullmatch(name):
             raise errors.invalid(
@@ -49,7 +49,8 @@ class ClusterApi:
                 "(uppercase and lowercase), numbers, hyphens, and underscores are allowed."
             )
         arn = names.cluster_arn(caller, name)
-        with self._database.write() as tx:
+
+        def create(tx: Transaction) -> Params:
             present = store.clusters.get(tx, arn)
             if present is None or present.status is not ClusterStatus.ACTIVE:
                 spec = {
@@ -68,7 +69,9 @@ class ClusterApi:
                 store.clusters.save(tx, present)
                 store.set_tags(tx, arn, params.get("tags") or [])
                 tx.after_commit(lambda: self._capacity.cluster_made(caller.region, name))
-        return {"cluster": views.cluster(self._database, present, ("TAGS", "CONFIGURATIONS"))}
+            return views.cluster(tx, present, ("TAGS", "CONFIGURATIONS"))
+
+        return {"cluster": await self._database.commit(create)}
 
     @operation("DescribeClusters")
     def describe_clusters(self, caller: Caller, params: Params) -> Params:

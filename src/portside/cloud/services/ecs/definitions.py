@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.ecs import errors, names, store, validate, views
 from portside.cloud.services.ecs.pages import page
@@ -18,10 +18,11 @@ class DefinitionApi:
         self._clock = clock
 
     @operation("RegisterTaskDefinition")
-    def register_task_definition(self, caller: Caller, params: Params) -> Params:
+    async def register_task_definition(self, caller: Caller, params: Params) -> Params:
         spec = validate.normalise(params)
         family = params["family"]
-        with self._database.write() as tx:
+
+        def register(tx: Transaction) -> tuple[Definition, list[dict[str, str]]]:
             revision = store.next_revision(tx, caller.region, family)
             each = Definition(
                 arn=names.arn(caller, "task-definition", f"{family}:{revision}"),
@@ -35,7 +36,10 @@ class DefinitionApi:
             )
             store.definitions.save(tx, each)
             store.set_tags(tx, each.arn, params.get("tags") or [])
-        return {"taskDefinition": views.definition(each), "tags": store.tags_of(self._database, each.arn)}
+            return each, store.tags_of(tx, each.arn)
+
+        made, tags = await self._database.commit(register)
+        return {"taskDefinition": views.definition(made), "tags": tags}
 
     @operation("DescribeTaskDefinition")
     def describe_task_definition(self, caller: Caller, params: Params) -> Params:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
@@ -56,14 +56,17 @@ class LogsApi:
     # Groups
 
     @operation("CreateLogGroup")
-    def create_log_group(self, caller: Caller, params: Params) -> Params:
+    async def create_log_group(self, caller: Caller, params: Params) -> Params:
         name = params["logGroupName"]
-        with self._database.write() as tx:
+
+        def create(tx: Transaction) -> None:
             if records.group(tx, caller.region, name) is not None:
                 raise AwsError("ResourceAlreadyExistsException", "The specified log group already exists")
             arn = f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}"
             group = Group(caller.region, name, arn, self._now(), tags=dict(params.get("tags") or {}))
             records.save_group(tx, group)
+
+        await self._database.commit(create)
         return {}
 
     @operation("DeleteLogGroup")

@@ -121,15 +121,22 @@ class TaskDefinition(Handler):
         return int(definition["revision"]) if definition.get("family") == work.name else 0
 
     async def find(self, work: Work) -> str | None:
-        # A family may be shared; what counts is a revision newer than the newest one before our call.
-        if "newest" not in work.state or await self._newest(work) <= int(work.state["newest"]):
+        # A family may be shared, by other stacks at the same time too: of the revisions that are newer than the
+        # newest one before our call, ours is the one with our tags.
+        if "newest" not in work.state:
             return None
-        found = await work.call(
-            "ecs", "DescribeTaskDefinition", {"taskDefinition": work.name, "include": ["TAGS"]}
-        )
-        tags = {each["key"]: each.get("value") for each in found.get("tags", [])}
-        mine = tags.get("aws:cloudformation:stack-id", work.stack_id) == work.stack_id
-        return str(found["taskDefinition"]["taskDefinitionArn"]) if mine else None
+        for revision in range(await self._newest(work), int(work.state["newest"]), -1):
+            named = {"taskDefinition": f"{work.name}:{revision}", "include": ["TAGS"]}
+            try:
+                found = await work.call("ecs", "DescribeTaskDefinition", named)
+            except AwsError as error:
+                if self.missing(error):
+                    continue
+                raise
+            tags = {each["key"]: each.get("value") for each in found.get("tags", [])}
+            if tags.get("aws:cloudformation:stack-id", work.stack_id) == work.stack_id:
+                return str(found["taskDefinition"]["taskDefinitionArn"])
+        return None
 
     async def create(self, work: Work) -> tuple[str, Params]:
         params = request("ecs", "RegisterTaskDefinition", work.properties, self._RENAMED)
