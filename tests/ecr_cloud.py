@@ -29,6 +29,11 @@ from portside.testing.server import ACCOUNT, REGION, quiet_log, serve
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
 
 
+def _database(directory: Path) -> Database:
+    directory.mkdir(exist_ok=True)
+    return Database(directory / "state.db")
+
+
 def make_ecr(directory: Path, database: Database, clock: Clock | None, permit: Permit | None) -> Ecr:
     return Ecr(
         database=database,
@@ -70,8 +75,7 @@ class EcrCloud:
 async def ecr_cloud(
     directory: Path, clock: Clock | None = None, permit: Permit | None = None
 ) -> AsyncIterator[EcrCloud]:
-    directory.mkdir(exist_ok=True)
-    with contextlib.closing(Database(directory / "state.db")) as database:
+    with contextlib.closing(_database(directory)) as database:
         made = make_ecr(directory, database, clock, permit)
         async with made as ecr, serve([ecr.service()], registry=ecr.registry) as url:
             yield EcrCloud(ecr.api, ecr.images, url)
