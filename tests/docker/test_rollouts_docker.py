@@ -47,6 +47,5 @@ def test_rollouts_under_load_lose_no_request_and_a_killed_container_is_replaced(
             until(lambda gone=victim["taskArn"]: gone not in {each["taskArn"] for each in site.tasks()})
             until(lambda: site.steady() and site.healthy() == 2)
         time.sleep(1)
-    # Who is killed in the middle of an answer leaves half of it: its headers are with the client already.
-    assert set(asked.failed) <= GATEWAY | {"IncompleteReadError"}
+    assert set(asked.failed) <= GATEWAY
     assert sum(asked.failed.values()) < KILLS * RATE, "each for less than a second"
