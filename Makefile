@@ -56,6 +56,7 @@ walkthrough: .venv/dev
 CORPUS ?= ../shared/corpus
 corpus: .venv/dev
 	$(BIN)/python docs/corpus.py $(CORPUS)
+	$(BIN)/python docs/recorded.py $(CORPUS)
 
 bench: .venv/dev
 	$(BIN)/python bench/run.py

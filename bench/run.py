@@ -21,6 +21,7 @@ SCRIPTS = (
     "rollouts.py",
     "idle.py",
     "containers.py",
+    "stacks.py",
 )
 LIMIT = 1200
 

@@ -85,7 +85,7 @@ class Account:
             await self._clock.sleep_until(self._clock.now() + 0.05)
 
     async def reason(self, stack: str) -> str:
-        """Of the oldest event that failed and was not merely cancelled."""
+        """Of the oldest event that failed and was not merely cancelled; else why the stack turned back."""
         answer = await self.call("cloudformation", "DescribeStackEvents", StackName=stack)
         failed = [
             each
@@ -94,8 +94,12 @@ class Account:
             and "cancelled" not in each.get("ResourceStatusReason", "")
         ]
         if not failed:
-            newest = answer["StackEvents"][0]
-            return f"{newest['LogicalResourceId']}: {newest['ResourceStatus']}"
+            turned = [
+                each
+                for each in answer["StackEvents"]
+                if each["ResourceStatus"] == "ROLLBACK_IN_PROGRESS" and each.get("ResourceStatusReason")
+            ]
+            return str(turned[-1]["ResourceStatusReason"]) if turned else ""
         first = failed[-1]
         return f"{first['LogicalResourceId']} ({first['ResourceType']}): {first.get('ResourceStatusReason', '')}"
 

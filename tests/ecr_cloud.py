@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -28,10 +29,14 @@ from portside.testing.server import ACCOUNT, REGION, quiet_log, serve
 CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
 
 
-def make_ecr(directory: Path, clock: Clock | None = None, permit: Permit | None = None) -> Ecr:
+def _database(directory: Path) -> Database:
     directory.mkdir(exist_ok=True)
+    return Database(directory / "state.db")
+
+
+def make_ecr(directory: Path, database: Database, clock: Clock | None, permit: Permit | None) -> Ecr:
     return Ecr(
-        database=Database(directory / "state.db"),
+        database=database,
         directory=directory / "blobs",
         ids=Ids(),
         clock=clock or SystemClock(),
@@ -70,8 +75,10 @@ class EcrCloud:
 async def ecr_cloud(
     directory: Path, clock: Clock | None = None, permit: Permit | None = None
 ) -> AsyncIterator[EcrCloud]:
-    async with make_ecr(directory, clock, permit) as ecr, serve([ecr.service()], registry=ecr.registry) as url:
-        yield EcrCloud(ecr.api, ecr.images, url)
+    with contextlib.closing(_database(directory)) as database:
+        made = make_ecr(directory, database, clock, permit)
+        async with made as ecr, serve([ecr.service()], registry=ecr.registry) as url:
+            yield EcrCloud(ecr.api, ecr.images, url)
 
 
 # Images to push
