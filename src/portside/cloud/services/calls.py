@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from portside.cloud.kernel.record import record
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.shapes import Violation, describe
 
 Params = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Caller:
     """Whose call it is. `endpoint` is how the caller reached the cloud (`http://127.0.0.1:4566`).
 

@@ -6,9 +6,11 @@ loads and stores them (`rows.py`) nor any decision (`plan.py`, `stack_loop.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from portside.cloud.kernel.record import record
 
 Params = dict[str, Any]
 
@@ -134,7 +136,7 @@ class ResourceStatus(StrEnum):
         return self in (ResourceStatus.DELETE_COMPLETE, ResourceStatus.DELETE_SKIPPED)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Value:
     """A parameter of a stack. `resolved` is what an SSM parameter held when the operation began."""
 
@@ -147,7 +149,7 @@ class Value:
         return self.value if self.resolved is None else self.resolved
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Spec:
     """What the user asked for: everything that one create or update hands over.
 
@@ -172,7 +174,7 @@ class Spec:
         return self.original or self.body
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Output:
     key: str
     value: str
@@ -180,7 +182,7 @@ class Output:
     export: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Stack:
     """One stack. `operation` names the running (or last) pass over its resources.
 
@@ -231,7 +233,7 @@ class Stack:
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Applied:
     """What a physical resource was last made to be.
 
@@ -270,7 +272,7 @@ class Phase(StrEnum):
     SETTLE = "settle"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Step:
     """The intent of one piece of work on one resource, written before the service is called.
 
@@ -289,7 +291,7 @@ class Step:
     progress: Params = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Resource:
     """A logical resource of a stack.
 
@@ -309,7 +311,7 @@ class Resource:
     previous: Applied | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Leftover:
     """A physical resource to be removed in the clean-up phase of an update or of its rollback.
 
@@ -327,7 +329,7 @@ class Leftover:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Event:
     id: str
     stack_id: str
@@ -356,7 +358,7 @@ class ExecutionStatus(StrEnum):
     OBSOLETE = "OBSOLETE"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChangeSet:
     """A plan waiting to be executed, with the values it was made from.
 

@@ -8,10 +8,11 @@ called, and what is written down in between, is decided in `steps.py` of the ser
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.record import record
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation.resources.naming import NameStyle
@@ -40,7 +41,7 @@ class Foreign(Exception):
         self.identifier = identifier
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Work:
     """One job on one resource. `properties` are final: evaluated, fitted, dynamic references replaced.
 
