@@ -12,9 +12,52 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Clients keep connections open between calls; longer than the 60 s of AWS's own load balancers.
 KEEP_ALIVE_SECONDS = 75
+# What waits for the end of a round of the event loop, so that head and body of an answer go out in one write.
+HELD_BYTES = 64 * 1024
+
+
+class Gathering:
+    """A transport that writes once for all that is written in one round of the event loop.
+
+    uvicorn writes the head of an answer and then its body: two system calls, of which the first wakes a client for
+    the head alone.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._soon = asyncio.get_running_loop().call_soon
+        self._held: list[bytes] = []
+        self._bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._soon(self._flush)
+        self._held.append(data)
+        self._bytes += len(data)
+        if self._bytes > HELD_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held, self._bytes = self._held, [], 0
+        if held and not self._transport.is_closing():
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+
+
+class Connection(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        gathering: Any = Gathering(transport)
+        super().connection_made(gathering)
 
 
 class Server:
@@ -23,10 +66,11 @@ class Server:
     def __init__(self, app: Any, host: str, port: int) -> None:
         self._config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
             ws=_websocket,  # type: ignore[arg-type]
             lifespan="off",
             access_log=False,
+            proxy_headers=False,
             log_config=None,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             server_header=False,
@@ -75,10 +119,7 @@ class Server:
         config, state = self._config, self._state
 
         def connection() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
-                config=config, server_state=state, app_state={}
-            )
-            return made
+            return Connection(config=config, server_state=state, app_state={})
 
         server = await asyncio.get_running_loop().create_server(connection, sock=listener, backlog=config.backlog)
         self._sockets.append(listener)
