@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portside.cloud.kernel.document import dump, load
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.cloudformation import begin, documents, graph, properties, rows, schema, template
 from portside.cloud.services.cloudformation.intrinsics import Evaluator, NoResources, Surroundings
@@ -145,4 +146,4 @@ def test_made_up_names_keep_to_the_limit_and_their_suffix(
 
 @given(st.builds(Applied, physical_id=TEXT, properties=st.dictionaries(TEXT, JSON_VALUES, max_size=3), dependencies=st.lists(TEXT, max_size=2).map(tuple), tags=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)))  # fmt: skip
 def test_records_survive_storage(applied: Applied) -> None:
-    assert rows._applied(json.loads(rows._dump(applied))) == applied
+    assert rows._applied(load(dump(applied))) == applied

@@ -5,13 +5,13 @@ Owns the form of event ids and what an event carries; decides nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.document import dump
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.protocol.serialise import iso
 from portside.cloud.services.calls import Params
@@ -121,7 +121,7 @@ class Journal:
             time=now,
             status=status,
             reason=reason,
-            properties="" if shown is None else json.dumps(shown, separators=(",", ":")),
+            properties="" if shown is None else dump(shown),
             token=stack.token,
         )
         rows.add_event(tx, event)

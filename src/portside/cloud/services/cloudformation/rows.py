@@ -6,13 +6,13 @@ one column, with the columns that queries need beside it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.document import dump, load
 from portside.cloud.services.cloudformation.records import (
     Applied,
     ChangeSet,
@@ -41,15 +41,8 @@ class Reader(Protocol):
 
 
 def _members(record: Any) -> Params:
-    # All records have slots. dataclasses.asdict copies every value deeply, which took a quarter of a stack's time.
+    # dataclasses.asdict copies every value deeply, which took a quarter of a stack's time.
     return {name: getattr(record, name) for name in record.__slots__}
-
-
-_encode = json.JSONEncoder(default=_members, separators=(",", ":")).encode
-
-
-def _dump(record: Any) -> str:
-    return _encode(_members(record))
 
 
 def _dump_with_step(record: Resource | Leftover) -> str:
@@ -62,7 +55,7 @@ def _dump_with_step(record: Resource | Leftover) -> str:
             inner["shown"] = None
         if step.target == record.applied:
             inner["target"] = None
-    return _encode(members)
+    return dump(members)
 
 
 def _pairs(found: Any) -> tuple[tuple[str, str], ...]:
@@ -110,7 +103,7 @@ def _stack(row: sqlite3.Row) -> Stack:
 @lru_cache(maxsize=64)
 def _stack_of(record: str) -> Stack:
     # A turn reads the row of its stack several times, and hardly ever finds it changed.
-    found = json.loads(record)
+    found = load(record)
     return Stack(
         **found
         | {
@@ -129,7 +122,7 @@ def save_stack(tx: Transaction, stack: Stack) -> None:
     tx.execute(
         "INSERT INTO cfn_stack (id, region, name, status, created, record) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET status = excluded.status, record = excluded.record",
-        (stack.id, stack.region, stack.name, stack.status, stack.created, _dump(stack)),
+        (stack.id, stack.region, stack.name, stack.status, stack.created, dump(stack)),
     )
 
 
@@ -165,7 +158,7 @@ def busy_stack_ids(db: Reader) -> list[str]:
 
 
 def _resource(row: sqlite3.Row) -> Resource:
-    found = json.loads(row["record"])
+    found = load(row["record"])
     applied = _applied(found["applied"])
     return Resource(
         **found
@@ -246,7 +239,7 @@ def leftovers(db: Reader, stack_id: str) -> list[Leftover]:
     rows = db.read("SELECT number, record FROM cfn_leftover WHERE stack_id = ? ORDER BY number", (stack_id,))
     found = []
     for row in rows:
-        record = json.loads(row["record"])
+        record = load(row["record"])
         applied = _applied(record["applied"])
         changed = {"number": row["number"], "applied": applied, "step": _step(record["step"], applied)}
         found.append(Leftover(**record | changed))
@@ -313,13 +306,13 @@ def save_change_set(tx: Transaction, change_set: ChangeSet) -> None:
             change_set.name,
             change_set.created,
             int(change_set.hidden),
-            _dump(change_set),
+            dump(change_set),
         ),
     )
 
 
 def _change_set(row: sqlite3.Row) -> ChangeSet:
-    found = json.loads(row["record"])
+    found = load(row["record"])
     return ChangeSet(
         **found
         | {

@@ -6,7 +6,6 @@ names of the records' fields; fields that are collections are kept as JSON.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -14,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
 from portside.cloud.kernel.database import Row, Transaction, Value
+from portside.cloud.kernel.document import dump, load
 from portside.cloud.services.ecs.records import (
     Cluster,
     Container,
@@ -80,7 +80,7 @@ def _converter(hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint
     if getattr(hint, "__origin__", None) in (dict, list):
-        return json.loads
+        return load
     return lambda value: value
 
 
@@ -88,7 +88,7 @@ def _stored(value: Any) -> Value:
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":"))
+        return dump(value)
     if isinstance(value, bool):
         return int(value)
     stored: Value = value
