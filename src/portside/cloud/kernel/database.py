@@ -3,7 +3,7 @@
 Owns the connection, transactions and migrations; knows no table. Each service owns its tables and hands its
 forward-only migrations to `migrate`. All calls are made from the event loop's thread, and there is never a second
 writer to wait for. `write` commits by itself, before it returns; `commit` shares one commit with whatever else is
-ready in the same round of the event loop, and returns after it.
+ready in the same two rounds of the event loop, and returns after it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Database:
     async def commit(self, work: Callable[[Transaction], Found]) -> Found:
         """Do `work` in a transaction, and return what it returns once that is durable.
 
-        Everything handed over in one round of the event loop is committed at once, in order. What raises undoes
+        Everything handed over in one round of the event loop, or in the next, is committed at once, in order. What raises undoes
         nothing but itself; the others are then done anew, so `work` must do nothing but read and write the
         transaction. Handed over by a task that is cancelled before its turn, it is not done.
         """
@@ -117,7 +117,8 @@ class Database:
         done: asyncio.Future[Found] = loop.create_future()
         self._handed.append((work, done))
         if len(self._handed) == 1:
-            loop.call_soon(self._commit_handed)
+            # Not at once: what this round makes ready hands over in the next.
+            loop.call_soon(loop.call_soon, self._commit_handed)
         return await done
 
     def _commit_handed(self) -> None:
