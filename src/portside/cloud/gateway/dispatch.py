@@ -7,7 +7,6 @@ HTTP, and handed to the services as `Calls` for what they ask of one another.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ class Dispatcher:
             raise ours.invalid(found)
         await self.authorize(service, operation.name, params, caller)
         result = handler(caller, params)
-        return await result if inspect.isawaitable(result) else result
+        return result if isinstance(result, dict) else await result
 
     async def authorize(self, service: str, operation: str, params: Params, caller: Caller) -> None:
         if caller.role and self._check is not None:

@@ -109,9 +109,9 @@ class Database:
     async def commit(self, work: Callable[[Transaction], Found]) -> Found:
         """Do `work` in a transaction, and return what it returns once that is durable.
 
-        Everything handed over in one round of the event loop, or in the next, is committed at once, in order. What raises undoes
-        nothing but itself; the others are then done anew, so `work` must do nothing but read and write the
-        transaction. Handed over by a task that is cancelled before its turn, it is not done.
+        Everything handed over in one round of the event loop, or in the next, is committed at once, in order. What
+        raises undoes nothing but itself; the others are then done anew, so `work` must do nothing but read and
+        write the transaction. Handed over by a task that is cancelled before its turn, it is not done.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Found] = loop.create_future()

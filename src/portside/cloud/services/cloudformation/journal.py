@@ -72,13 +72,10 @@ class Journal:
         *,
         physical_id: str | None = None,
         shown: Params | None = None,
-        save: bool = True,
         cleanup: bool = False,
     ) -> None:
         """Store the resource as it now is and tell so."""
-        now = self._clock.now()
-        if save:
-            rows.save_resource(tx, replace(resource, changed=now))
+        rows.save_resource(tx, resource, changed=self._clock.now())
         self.resource_event(
             tx,
             stack,
@@ -106,11 +103,6 @@ class Journal:
     ) -> None:
         now = self._clock.now()
         made = f"{logical_id}-{self._ids.uuid()}" if cleanup else f"{logical_id}-{status}-{iso(now)}"
-        # Two events of a resource may fall into one millisecond; readers tell events apart by their ids.
-        later = now
-        while rows.event_exists(tx, stack.id, made):
-            later += 0.001
-            made = f"{logical_id}-{status}-{iso(later)}"
         event = Event(
             id=made,
             stack_id=stack.id,
@@ -124,5 +116,9 @@ class Journal:
             properties="" if shown is None else dump(shown),
             token=stack.token,
         )
-        rows.add_event(tx, event)
+        # Two events of a resource may fall into one millisecond; readers tell events apart by their ids.
+        later = now
+        while not rows.add_event(tx, event):
+            later += 0.001
+            event = replace(event, id=f"{logical_id}-{status}-{iso(later)}")
         self._noted(tx, stack)

@@ -45,7 +45,7 @@ def _members(record: Any) -> Params:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def _dump_with_step(record: Resource | Leftover) -> str:
+def _dump_with_step(record: Resource | Leftover, **changes: Any) -> str:
     """What a step has in common with its resource is written once: mostly all of it, in a creation."""
     members = _members(record)
     step = record.step
@@ -55,7 +55,7 @@ def _dump_with_step(record: Resource | Leftover) -> str:
             inner["shown"] = None
         if step.target == record.applied:
             inner["target"] = None
-    return dump(members)
+    return dump(members | changes)
 
 
 def _pairs(found: Any) -> tuple[tuple[str, str], ...]:
@@ -171,7 +171,8 @@ def _resource(row: sqlite3.Row) -> Resource:
     )
 
 
-def save_resource(tx: Transaction, resource: Resource) -> None:
+def save_resource(tx: Transaction, resource: Resource, changed: float | None = None) -> None:
+    """`changed`, if it is another moment than the record has."""
     tx.execute(
         "INSERT INTO cfn_resource (stack_id, logical_id, type, physical_id, status, record) "
         "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stack_id, logical_id) DO UPDATE SET type = excluded.type, "
@@ -182,7 +183,7 @@ def save_resource(tx: Transaction, resource: Resource) -> None:
             resource.type,
             resource.applied.physical_id,
             resource.status,
-            _dump_with_step(resource),
+            _dump_with_step(resource, **({} if changed is None else {"changed": changed})),
         ),
     )
 
@@ -251,9 +252,10 @@ def leftovers(db: Reader, stack_id: str) -> list[Leftover]:
 _EVENT = "id, stack_id, stack_name, logical_id, physical_id, type, time, status, reason, properties, token"
 
 
-def add_event(tx: Transaction, event: Event) -> None:
-    tx.execute(
-        f"INSERT INTO cfn_event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+def add_event(tx: Transaction, event: Event) -> bool:
+    """False if the stack has an event of that id already."""
+    added = tx.execute(
+        f"INSERT OR IGNORE INTO cfn_event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.stack_id,
@@ -268,10 +270,7 @@ def add_event(tx: Transaction, event: Event) -> None:
             event.token,
         ),
     )
-
-
-def event_exists(db: Reader, stack_id: str, event_id: str) -> bool:
-    return bool(db.read("SELECT 1 FROM cfn_event WHERE id = ? AND stack_id = ?", (event_id, stack_id)))
+    return added == 1
 
 
 def events(db: Reader, stack_id: str, *, before: int | None = None, limit: int = 100) -> list[tuple[int, Event]]:

@@ -54,6 +54,7 @@ from portside.cloud.services.cloudformation.waits import Waits
 # A rolling update goes through many batches, each of which has a limit of its own.
 LONGEST_ROLL = 12 * 3600.0
 ATTEMPTS = 5
+INITIATED = "Resource creation Initiated"
 
 
 class Steps:
@@ -107,9 +108,11 @@ class Steps:
             noted = await self._check(registry.handler(resource.type), work, step)
         except Exception:
             return resource, None
+        if not noted:
+            return replace(resource, step=replace(step, phase=Phase.CALL)), work
         target = replace(step.target, state=step.target.state | noted)
         moved = replace(resource, applied=target, step=replace(step, phase=Phase.CALL, target=target))
-        return moved, work.noted(**noted) if noted else work
+        return moved, work.noted(**noted)
 
     @contextmanager
     def _claimed(self, stack: Stack, resource: Resource) -> Iterator[None]:
@@ -213,51 +216,61 @@ class Steps:
         if found is None:
             found, noted = await handler.create(work)
         target = replace(step.target, physical_id=found, state=step.target.state | noted)
-        moved = replace(
-            resource,
-            applied=target,
-            step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
-            reason="Resource creation Initiated",
-        )
-        made_so = replace(work, physical_id=found, state=target.state)
-        complete = await self._complete_at_once(stack, moved, handler, made_so)
+        attributes = await self._complete_at_once(stack, step, handler, work, target)
+        if attributes is None:
+            after = replace(
+                resource,
+                applied=target,
+                step=replace(step, phase=Phase.SETTLE, target=target, due=0.0, attempts=0),
+                reason=INITIATED,
+            )
+        else:
+            after = self._completed(resource, target, attributes)
 
         def made(tx: Transaction) -> None:
             if step.kind is Kind.REPLACE:
                 self._leave_between(tx, resource)
-            self._journal.resource(tx, stack, moved, shown=step.shown, save=complete is None)
-            if complete is not None:
-                self._journal.resource(tx, stack, complete, shown=step.shown)
+            if attributes is not None:
+                self._journal.resource_event(
+                    tx,
+                    stack,
+                    resource.logical_id,
+                    resource.type,
+                    found,
+                    resource.status,
+                    INITIATED,
+                    shown=step.shown,
+                )
+            self._journal.resource(tx, stack, after, shown=step.shown)
 
         await self._db.commit(made)
-        return None if complete is not None else moved
+        return None if attributes is not None else after
 
     async def _complete_at_once(
-        self, stack: Stack, resource: Resource, handler: Handler, work: Work
-    ) -> Resource | None:
-        """A new resource that has nothing to wait for, so that one commit tells of both its last events; None if
-        there is something, or if it fails, which the next stage meets again."""
-        step = resource.step
-        assert step is not None
+        self, stack: Stack, step: Step, handler: Handler, work: Work, target: Applied
+    ) -> Params | None:
+        """The attributes of a new resource that has nothing to wait for, so that one commit tells of both its last
+        events; None if there is something, or if it fails, which the next stage meets again."""
+        work = replace(work, physical_id=target.physical_id, state=target.state)
         if step.target.creation_policy or not handler.complete_at_once(work):
             return None
         known = handler.known(work)
         if known is not None:
-            return self._completed(resource, step, known)
+            return known
         try:
             if not stack.express and not await handler.settled(work):
                 return None
-            return self._completed(resource, step, await handler.read(work))
+            return await handler.read(work)
         except (AwsError, Failure):
             return None
 
-    def _completed(self, resource: Resource, step: Step, attributes: Params) -> Resource:
+    def _completed(self, resource: Resource, target: Applied, attributes: Params) -> Resource:
         created = resource.status is ResourceStatus.CREATE_IN_PROGRESS
         return replace(
             resource,
             status=ResourceStatus.CREATE_COMPLETE if created else ResourceStatus.UPDATE_COMPLETE,
             reason="",
-            applied=replace(step.target, attributes=attributes),
+            applied=replace(target, attributes=attributes),
             step=None,
         )
 
@@ -286,7 +299,7 @@ class Steps:
             await self._db.commit(lambda tx: self._notes(tx, stack, resource, outcome))
         if outcome.failed:
             raise Rejected(outcome.failed)
-        complete = self._completed(resource, step, await handler.read(work) | outcome.attributes)
+        complete = self._completed(resource, step.target, await handler.read(work) | outcome.attributes)
         await self._db.commit(lambda tx: self._journal.resource(tx, stack, complete, shown=step.shown))
         return None
 
