@@ -230,7 +230,8 @@ class FakeServices:
     def ecs_DescribeTaskDefinition(self, params: Params, caller: Caller) -> Params:
         wanted = params["taskDefinition"]
         for each in reversed(self.definitions):
-            if wanted in (each["family"], each["taskDefinitionArn"]) and each["status"] == "ACTIVE":
+            names = (each["family"], f"{each['family']}:{each['revision']}", each["taskDefinitionArn"])
+            if wanted in names and each["status"] == "ACTIVE":
                 return {"taskDefinition": each, "tags": each["tags"]}
         raise AwsError("ClientException", "Unable to describe task definition.")
 
