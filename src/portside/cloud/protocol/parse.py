@@ -28,7 +28,8 @@ def form(body: bytes, query: str) -> dict[str, str]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise AwsError("MalformedQueryString", "The request body is not valid UTF-8.") from None
-    return dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(text, keep_blank_values=True))
+    fields = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+    return fields | dict(parse_qsl(text, keep_blank_values=True))
 
 
 def parse_json(operation: OperationModel, body: bytes) -> Params:

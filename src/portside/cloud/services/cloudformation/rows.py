@@ -100,9 +100,10 @@ def _stack(row: sqlite3.Row) -> Stack:
     return _stack_of(row["record"])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _stack_of(record: str) -> Stack:
-    # A turn reads the row of its stack several times, and hardly ever finds it changed.
+    # A turn reads the row of its stack several times, and hardly ever finds it changed. Were there room for
+    # fewer than are under way at once, none would be found again.
     found = load(record)
     return Stack(
         **found
