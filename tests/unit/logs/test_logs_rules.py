@@ -51,7 +51,12 @@ class Lab:
         self.clock = VirtualClock()
         self.database = Database(path / "state.db")
         self.api = LogsApi(database=self.database, ids=Ids(1), clock=self.clock, log=quiet_log(), bounds=bounds)
-        self.call("CreateLogGroup", {"logGroupName": "g"})
+
+    @classmethod
+    async def with_a_group(cls, path: Path, bounds: Bounds) -> Lab:
+        lab = cls(path, bounds)
+        await lab.api.create_log_group(CALLER, {"logGroupName": "g"})
+        return lab
 
     def call(self, operation: str, params: Params) -> Params:
         answer = self.api.service().operations[operation](CALLER, params)
@@ -68,8 +73,8 @@ class Lab:
         return [event["message"] for event in answer["events"]]
 
 
-def test_a_stream_keeps_its_newest_events(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Bounds(stream_bytes=10_000))
+async def test_a_stream_keeps_its_newest_events(tmp_path: Path) -> None:
+    lab = await Lab.with_a_group(tmp_path, Bounds(stream_bytes=10_000))
     lab.call("CreateLogStream", {"logGroupName": "g", "logStreamName": "s"})
     for number in range(50):
         lab.put("s", *(f"{number:03d}-{index:02d} {'x' * 68}" for index in range(10)))
@@ -83,7 +88,7 @@ def test_a_stream_keeps_its_newest_events(tmp_path: Path) -> None:
 
 
 async def test_all_streams_together_are_bounded(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Bounds(stream_bytes=10_000, total_bytes=30_000))
+    lab = await Lab.with_a_group(tmp_path, Bounds(stream_bytes=10_000, total_bytes=30_000))
     for name in "abcdef":
         lab.call("CreateLogStream", {"logGroupName": "g", "logStreamName": name})
         lab.put(name, *("x" * 74 for _ in range(80)))
@@ -97,7 +102,7 @@ async def test_all_streams_together_are_bounded(tmp_path: Path) -> None:
 
 
 async def test_retention_drops_what_is_too_old(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Bounds())
+    lab = await Lab.with_a_group(tmp_path, Bounds())
     lab.call("CreateLogStream", {"logGroupName": "g", "logStreamName": "s"})
     lab.put("s", "first")
     await lab.clock.advance(2 * DAY)
@@ -112,8 +117,8 @@ async def test_retention_drops_what_is_too_old(tmp_path: Path) -> None:
     lab.database.close()
 
 
-def test_the_token_and_the_events_are_stored_together(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Bounds())
+async def test_the_token_and_the_events_are_stored_together(tmp_path: Path) -> None:
+    lab = await Lab.with_a_group(tmp_path, Bounds())
     lab.call("CreateLogStream", {"logGroupName": "g", "logStreamName": "s"})
     event = {"timestamp": int(lab.clock.now() * 1000), "message": "x"}
     params = {"logGroupName": "g", "logStreamName": "s", "logEvents": [event], "sequenceToken": "container:1.0:3"}
