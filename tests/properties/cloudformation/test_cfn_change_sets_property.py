@@ -89,12 +89,15 @@ def done(events: list[tuple[str, str, str]]) -> dict[str, str]:
 
 
 def foreseen_in_vain(changes: list[dict[str, Any]]) -> set[str]:
-    """What only changes if a value that another resource gets turns out to be another one than before."""
+    """What only changes if a value that is not known yet turns out to be another one than before."""
     return {
         each["ResourceChange"]["LogicalResourceId"]
         for each in changes
         if each["ResourceChange"]["Action"] == "Modify"
-        and all(detail["Evaluation"] == "Dynamic" for detail in each["ResourceChange"]["Details"])
+        and all(
+            detail["Evaluation"] == "Dynamic" or "KNOWN_AFTER_APPLY" in detail["Target"].get("AfterValue", "")
+            for detail in each["ResourceChange"]["Details"]
+        )
     }
 
 
