@@ -111,6 +111,7 @@ class EnvoyProxy:
         clusters.append(config.cluster_file(self._directory, every.clusters))
         await self._write(clusters)
         routes = [config.route_file(listener, now) for listener in snapshot.listeners]
+        routes += [file for listener in snapshot.listeners for file in config.secret_files(listener)]
         routes.append(config.listener_file(self._directory, snapshot.listeners))
         refused = await self._write(routes, snapshot.listeners)
         self._served = every
@@ -129,7 +130,7 @@ class EnvoyProxy:
             return {}
         before = await self._versions()
         for file in changed:
-            self._write_file(file.name, file.text)
+            self._write_file(file.name, file.text, private=bool(file.listener))
             self._written[file.name] = file.version
         deadline = self._clock.now() + APPLY_LIMIT
         while True:
@@ -142,6 +143,8 @@ class EnvoyProxy:
                 if versions.get(stat, "0") == before.get(stat, "0"):
                     continue
                 self._written.pop(file.name, None)
+                if file.listener:
+                    return {file.listener: f"Envoy does not take a certificate of {file.listener}"}
                 names = {config.listener_name(listener) for listener in listeners}
                 refusals = await self._admin.refusals() if file.name == config.LISTENERS else {}
                 refused = {name: why for name, why in refusals.items() if name in names}
@@ -161,14 +164,17 @@ class EnvoyProxy:
         except AdminUnavailable as error:
             raise ProxyError(f"Envoy does not answer: {error}") from None
 
-    def _write_file(self, name: str, text: str) -> None:
+    def _write_file(self, name: str, text: str, *, private: bool = False) -> None:
         """Replaced by a rename, which is what Envoy watches for."""
         temporary = self._directory / f".{name}.new"
+        if private:
+            temporary.unlink(missing_ok=True)
+            temporary.touch(mode=0o600)
         temporary.write_text(text)
         temporary.replace(self._directory / name)
 
     def _remove_files(self, wanted: set[str]) -> None:
-        for pattern in ("endpoints-*.json", "routes-*.json"):
+        for pattern in ("endpoints-*.json", "routes-*.json", "secret-*.json"):
             for path in self._directory.glob(pattern):
                 if path.name not in wanted:
                     path.unlink(missing_ok=True)

@@ -2,17 +2,19 @@
 
 Pure. One file for the listeners, one for the clusters, and one for each listener's routes and each cluster's
 endpoints, so that a change of endpoints rebuilds neither. A file's version is the digest of what is in it.
-Patterns become RE2 expressions in `envoy_match.py`; who writes the files and asks Envoy about them is `envoy.py`.
+Patterns become RE2 expressions in `envoy_match.py`, certificates files of their own in `envoy_tls.py`; who writes
+the files and asks Envoy about them is `envoy.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from portside.cloud.machine import envoy_tls
 from portside.cloud.machine.envoy_match import SOURCE_HEADER, match_of, needs_source
 from portside.cloud.machine.proxy import (
     Action,
@@ -39,17 +41,21 @@ _UNLIMITED = 2**32 - 1
 
 SERVER = "awselb/2.0"
 _FORMER_PATH = "#{path}"
+# As many as an ALB allows on one HTTP/2 connection.
+_STREAMS = 128
 _CLIENT = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of configuration. `stat` is the name under which Envoy tells the version that it serves."""
+    """One file of configuration. `stat` is the name under which Envoy tells the version that it serves. `listener`
+    is the one that a private key is for; nobody else may read such a file."""
 
     name: str
     stat: str
     version: str
-    text: str
+    text: str = field(repr=False)
+    listener: str = ""
 
 
 def bootstrap(directory: Path, admin_socket: Path) -> str:
@@ -101,8 +107,20 @@ def endpoint_file(cluster: Cluster) -> File:
 
 
 def listener_file(directory: Path, listeners: tuple[Listener, ...]) -> File:
-    resources = [_listener(directory, listener) for listener in listeners]
+    sockets: dict[str, list[Listener]] = {}
+    for listener in listeners:
+        sockets.setdefault(listener_name(listener), []).append(listener)
+    resources = [_listener(directory, name, together) for name, together in sockets.items()]
     return _file(LISTENERS, "listener_manager.lds.version_text", resources)
+
+
+def secret_files(listener: Listener) -> list[File]:
+    """The certificates of one listener, with their keys."""
+    made = []
+    for name, secret in envoy_tls.secrets(listener):
+        file = _file(f"{name}.json", f"sds.{name}.version_text", [secret])
+        made.append(replace(file, listener=listener_name(listener)))
+    return made
 
 
 def route_file(listener: Listener, written_at: int) -> File:
@@ -132,6 +150,7 @@ def files(directory: Path, snapshot: Snapshot, written_at: int) -> list[File]:
         *(endpoint_file(cluster) for cluster in snapshot.clusters),
         cluster_file(directory, snapshot.clusters),
         *(route_file(listener, written_at) for listener in snapshot.listeners),
+        *(file for listener in snapshot.listeners for file in secret_files(listener)),
         listener_file(directory, snapshot.listeners),
     ]
 
@@ -187,7 +206,74 @@ def _cluster(directory: Path, cluster: Cluster) -> Json:
     return made
 
 
-def _listener(directory: Path, listener: Listener) -> Json:
+def _listener(directory: Path, name: str, together: list[Listener]) -> Json:
+    """One socket: what comes over TLS, and what does not."""
+    first = together[0]
+    made: Json = {
+        "@type": _TYPE + "config.listener.v3.Listener",
+        "name": name,
+        "address": _address(first.address, first.port),
+        # With it, two Envoys could share a port and each get half of the connections, without an error.
+        "enable_reuse_port": False,
+        # Without it, few connections may all go to one of the workers.
+        "connection_balance_config": {"exact_balance": {}},
+    }
+    secured = [each for each in together if each.tls is not None]
+    plain = [_filters(_manager(directory, each)) for each in together if each.tls is None]
+    if not secured:
+        return made | {"filter_chains": [{"filters": plain[0]}]}
+    (listener,) = secured
+    chains = envoy_tls.chains(directory, listener, _filters(_manager(directory, listener)))
+    refusal = _filters(_refusing())
+    chains.append(
+        {
+            "name": "plain",
+            "filter_chain_match": {"transport_protocol": "raw_buffer"},
+            "filters": plain[0] if plain else refusal,
+        }
+    )
+    return made | {"listener_filters": [envoy_tls.inspector()], "filter_chains": chains}
+
+
+def _filters(manager: Json) -> list[Json]:
+    return [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+
+
+def _refusing() -> Json:
+    """For requests that come without TLS to a port where it is spoken."""
+    body = _page(400, "Bad Request").replace(
+        "</h1></center>", "</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>"
+    )
+    answer = {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 400, "body": {"inline_string": body}},
+        "response_headers_to_add": [
+            _set("server", SERVER),
+            _set("content-type", "text/html"),
+            _set("connection", "close"),
+        ],
+    }
+    routes = {"virtual_hosts": [{"name": "refused", "domains": ["*"], "routes": [answer]}]}
+    return {
+        "@type": _HTTP,
+        "stat_prefix": STAT_PREFIX,
+        "server_header_transformation": "PASS_THROUGH",
+        "use_remote_address": True,
+        "route_config": {"name": "refused", **routes},
+        "http_filters": [_ROUTER],
+    }
+
+
+_ROUTER: Json = {
+    "name": "envoy.filters.http.router",
+    "typed_config": {
+        "@type": _TYPE + "extensions.filters.http.router.v3.Router",
+        "suppress_envoy_headers": True,
+    },
+}
+
+
+def _manager(directory: Path, listener: Listener) -> Json:
     name = _route_name(listener)
     manager: Json = {
         "@type": _HTTP,
@@ -215,30 +301,13 @@ def _listener(directory: Path, listener: Listener) -> Json:
                 _idle_page(),
             ]
         },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": _TYPE + "extensions.filters.http.router.v3.Router",
-                    "suppress_envoy_headers": True,
-                },
-            }
-        ],
+        "http_filters": [_ROUTER],
     }
+    if listener.tls is not None:
+        manager["http2_protocol_options"] = {"max_concurrent_streams": _STREAMS}
     if needs_source(listener):
         manager["early_header_mutation_extensions"] = [_note_source()]
-    return {
-        "@type": _TYPE + "config.listener.v3.Listener",
-        "name": listener_name(listener),
-        "address": _address(listener.address, listener.port),
-        # With it, two Envoys could share a port and each get half of the connections, without an error.
-        "enable_reuse_port": False,
-        # Without it, few connections may all go to one of the workers.
-        "connection_balance_config": {"exact_balance": {}},
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
+    return manager
 
 
 def _idle(listener: Listener) -> float:
@@ -289,7 +358,12 @@ def _idle_page() -> Json:
 
 
 def _route_name(listener: Listener) -> str:
-    return f"routes-{listener.address}-{listener.port}".replace(":", "_")
+    secured = "-tls" if listener.tls is not None else ""
+    return f"routes-{listener.address}-{listener.port}{secured}".replace(":", "_")
+
+
+def _scheme(listener: Listener) -> str:
+    return "http" if listener.tls is None else "https"
 
 
 def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
@@ -298,6 +372,11 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
         _add("x-amzn-trace-id", f"Self={_TRACE};%REQ(x-amzn-trace-id)%", "OVERWRITE_IF_EXISTS"),
         _add("x-amzn-trace-id", f"Root={_TRACE}", "ADD_IF_ABSENT"),
     ]
+    if host.tell_tls and listener.tls is not None:
+        added += [
+            _add("x-amzn-tls-version", "%DOWNSTREAM_TLS_VERSION%"),
+            _add("x-amzn-tls-cipher-suite", "%DOWNSTREAM_TLS_CIPHER%"),
+        ]
     removed: list[str] = []
     match host.forwarded_for:
         case ForwardedFor.APPEND:
@@ -324,7 +403,7 @@ def _no_such_host(listener: Listener) -> list[Json]:
     names = sorted(domain for host in listener.hosts for domain in host.domains)
     if "*" in names:
         return []
-    listed = "".join(f"  http://{name}:{listener.port}/\n" for name in names)
+    listed = "".join(f"  {_scheme(listener)}://{name}:{listener.port}/\n" for name in names)
     body = f"Several load balancers listen on port {listener.port}. Ask for one of them by its name:\n{listed}"
     return [
         {
@@ -353,7 +432,7 @@ def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
         case Forward(clusters):
             return {"route": _forward(host, _idle(listener), clusters)}
         case Redirect(path=path, query=query) if query and (path is None or _FORMER_PATH in path):
-            return _computed_redirect(action, listener.port)
+            return _computed_redirect(action, listener)
         case Redirect():
             return {
                 "redirect": _redirect(action, listener.port),
@@ -411,12 +490,12 @@ def _redirect(action: Redirect, port: int) -> Json:
     return made
 
 
-def _computed_redirect(action: Redirect, port: int) -> Json:
+def _computed_redirect(action: Redirect, listener: Listener) -> Json:
     """The one case that Envoy's redirects do not know: the former path with a new query."""
     path = (action.path or f"/{_FORMER_PATH}").replace("%", "%%").replace(f"/{_FORMER_PATH}", "%PATH(NQ)%")
-    host = "%REQ(:authority)%" if action.host is None else f"{action.host}:{action.port or port}"
+    host = "%REQ(:authority)%" if action.host is None else f"{action.host}:{action.port or listener.port}"
     query = (action.query or "").replace("%", "%%")
-    location = f"{(action.protocol or 'http').lower()}://{host}{path}?{query}"
+    location = f"{(action.protocol or _scheme(listener)).lower()}://{host}{path}?{query}"
     return {
         "direct_response": {"status": action.status},
         "response_headers_to_add": [_set("server", SERVER), _add("location", location)],

@@ -101,16 +101,44 @@ class VirtualHost:
     idle_timeout: float = 60.0
     client_keep_alive: float = 3600.0
     forwarded_for: ForwardedFor = ForwardedFor.APPEND
+    # Whether targets are told of TLS version and cipher suite.
+    tell_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """What a server shows and proves: PEM, the server's own certificate first in the chain. `names` are those that
+    it is for, in small letters; `*.` stands for one label."""
+
+    names: tuple[str, ...]
+    chain: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a socket speaks TLS. The first certificate is for clients that name no host, or one that no certificate
+    is for. Versions are `TLSv1` to `TLSv1.3`; the cipher suites are those of TLS 1.2 and before, none: the proxy's
+    own choice. `hybrid` offers key exchange with a post-quantum part."""
+
+    certificates: tuple[ServerCertificate, ...]
+    minimum: str = "TLSv1.2"
+    maximum: str = "TLSv1.3"
+    ciphers: tuple[str, ...] = ()
+    http2: bool = True
+    hybrid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A socket, and who is told apart on it by host name. Where no host is `*`, a request for a name that is
-    not there gets a 404 that lists the names."""
+    not there gets a 404 that lists the names. With `tls`, it is for requests that come over TLS; the same socket
+    may have another listener for those that do not, which otherwise get a 400."""
 
     address: str
     port: int
     hosts: tuple[VirtualHost, ...]
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +162,11 @@ class ClusterCounts:
 
 @dataclass(frozen=True, slots=True)
 class SocketCounts:
-    """Connections of clients: open now, and made since the proxy started."""
+    """Connections of clients: open now, and made since the proxy started; `not_agreed` could not agree on TLS."""
 
     open: int = 0
     made: int = 0
+    not_agreed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The ELBv2 API: Application Load Balancers, their attributes and tags.
 
 Validates, writes and answers. Target groups are in `group_operations.py`, listeners and rules in
-`listener_operations.py`; both are parts of `ElbApi`. Listeners speak HTTP. Stickiness is kept as set but not
-applied; network and gateway load balancers, HTTPS, Lambda targets and authentication are refused.
+`listener_operations.py`, what concerns TLS in `certificate_operations.py`; all are parts of `ElbApi`. Stickiness
+is kept as set but not applied; network and gateway load balancers, Lambda targets and authentication are refused.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from portside.cloud.services.elbv2.answers import (
     load_balancer_of,
     page,
 )
+from portside.cloud.services.elbv2.certificate_operations import MOST_CERTIFICATES, Certificates
 from portside.cloud.services.elbv2.group_operations import NAME, GroupOperations
 from portside.cloud.services.elbv2.listener_operations import ListenerOperations
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
@@ -34,6 +35,7 @@ from portside.cloud.services.elbv2.target_loop import TargetLoop
 DELETION_PROTECTION = "deletion_protection.enabled"
 LIMITS = {
     "application-load-balancers": 50,
+    "certificates-per-application-load-balancer": MOST_CERTIFICATES,
     "listeners-per-application-load-balancer": 50,
     "rules-per-application-load-balancer": 100,
     "target-groups": 3000,
@@ -59,6 +61,7 @@ class ElbApi(GroupOperations, ListenerOperations):
         resolve: Resolve,
         target_loop: TargetLoop,
         proxy_loop: ProxyLoop,
+        certificates: Certificates,
         log: Log,
     ) -> None:
         database.migrate("elbv2", records.MIGRATIONS)
@@ -69,6 +72,7 @@ class ElbApi(GroupOperations, ListenerOperations):
         self._resolve = resolve
         self._target_loop = target_loop
         self._proxy_loop = proxy_loop
+        self._certificates = certificates
         self._log = log.bind(service="elbv2")
 
     def service(self) -> Service:

@@ -7,7 +7,7 @@ Pure: everything goes in as records, one `Snapshot` comes out. Also decides whic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portside.cloud.machine.proxy import (
     Action,
@@ -19,12 +19,14 @@ from portside.cloud.machine.proxy import (
     Match,
     Redirect,
     Route,
+    ServerCertificate,
     Snapshot,
+    Tls,
     VirtualHost,
 )
 from portside.cloud.machine.proxy import Listener as Socket
 from portside.cloud.services.calls import Params
-from portside.cloud.services.elbv2 import attributes
+from portside.cloud.services.elbv2 import attributes, ssl_policies
 from portside.cloud.services.elbv2.health import State
 from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, Target, TargetGroup
 from portside.cloud.services.elbv2.rules import values_of
@@ -35,13 +37,15 @@ MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.c
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that there is. `rules` are in the order in which they are tried."""
+    """All that there is. `rules` are in the order in which they are tried. `certificates` are those that can be
+    served, by ARN."""
 
     load_balancers: Sequence[LoadBalancer]
     listeners: Sequence[Listener]
     rules: Sequence[Rule]
     groups: Sequence[TargetGroup]
     targets: Sequence[Target]
+    certificates: Mapping[str, ServerCertificate] = field(default_factory=dict)
 
 
 def cluster_name(arn: str) -> str:
@@ -69,23 +73,65 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
     sockets: list[Socket] = []
     for port in sorted({li.port for li in world.listeners}):
         here = [li for li in world.listeners if li.port == port]
-        for address in shared:
-            hosts = tuple(
-                _host(
-                    balancers[li.load_balancer],
-                    routes[li.arn],
-                    # The only one on a port answers to every name.
-                    (balancers[li.load_balancer].dns_name, *(("*",) if len(here) == 1 else ())),
+        for protocol in ("HTTP", "HTTPS"):
+            alike = [li for li in here if li.protocol == protocol]
+            for address in shared:
+                hosts = tuple(
+                    _host(
+                        balancers[li.load_balancer],
+                        routes[li.arn],
+                        # The only one on a port answers to every name.
+                        (balancers[li.load_balancer].dns_name, *(("*",) if len(alike) == 1 else ())),
+                    )
+                    for li in alike
                 )
-                for li in here
-            )
-            sockets.append(Socket(address, port, hosts))
-        for li in here:
-            address = own_address(li.load_balancer)
-            if address not in shared:
-                host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
-                sockets.append(Socket(address, port, (host,)))
+                sockets += _sockets(world, balancers, address, alike, hosts)
+            for li in alike:
+                address = own_address(li.load_balancer)
+                if address not in shared:
+                    host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
+                    sockets += _sockets(world, balancers, address, [li], (host,))
     return Snapshot(tuple(sockets), _clusters(world, balancers, resolve))
+
+
+def _sockets(
+    world: World,
+    balancers: Mapping[str, LoadBalancer],
+    address: str,
+    alike: Sequence[Listener],
+    hosts: tuple[VirtualHost, ...],
+) -> list[Socket]:
+    """The socket of listeners of one port and one protocol; none if there are none, or none with a certificate."""
+    if not alike:
+        return []
+    port = alike[0].port
+    if alike[0].protocol != "HTTPS":
+        return [Socket(address, port, hosts)]
+    tls = _tls(world, balancers, alike)
+    return [] if tls is None else [Socket(address, port, hosts, tls)]
+
+
+def _tls(world: World, balancers: Mapping[str, LoadBalancer], alike: Sequence[Listener]) -> Tls | None:
+    arns = [li.certificate for li in alike] + [arn for li in alike for arn in li.certificates]
+    found = [world.certificates[arn] for arn in dict.fromkeys(arns) if arn in world.certificates]
+    if not found:
+        return None
+    policy = ssl_policies.widest(li.ssl_policy for li in alike)
+
+    def every(key: str) -> bool:
+        return all(
+            attributes.value(attributes.LOAD_BALANCER, balancers[li.load_balancer].attributes, key) == "true"
+            for li in alike
+        )
+
+    return Tls(
+        certificates=tuple(found),
+        minimum=policy.versions[-1],
+        maximum=policy.versions[0],
+        ciphers=tuple(each for each in policy.ciphers if not each.startswith("TLS_")),
+        http2=every("routing.http2.enabled"),
+        hybrid=policy.hybrid,
+    )
 
 
 def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str, ...]) -> VirtualHost:
@@ -99,6 +145,7 @@ def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str,
         idle_timeout=float(setting("idle_timeout.timeout_seconds")),
         client_keep_alive=float(setting("client_keep_alive.seconds")),
         forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
+        tell_tls=setting("routing.http.x_amzn_tls_version_and_cipher_suite.enabled") == "true",
     )
 
 

@@ -17,6 +17,7 @@ from portside.cloud.machine.proxy import Proxy
 from portside.cloud.services.calls import Calls, Service
 from portside.cloud.services.elbv2 import records
 from portside.cloud.services.elbv2.api import ElbApi
+from portside.cloud.services.elbv2.certificate_operations import Certificates
 from portside.cloud.services.elbv2.metrics_loop import MetricsLoop
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.routing import Resolve
@@ -27,8 +28,9 @@ class Elb:
     """Use: `async with Elb(...) as elb`, with `elb.service()` in the gateway. Entering it starts the loops and
     goes on with whatever was in flight; leaving it stops them, but not the proxy, which is the caller's.
 
-    `resolve` tells where a target, by its id and port, listens on this machine; `own_address` which loopback
-    address a load balancer has for itself, by its ARN; `shared` are the addresses where all of them listen.
+    `certificates` finds what is served for a certificate's ARN; `resolve` tells where a target, by its id and
+    port, listens on this machine; `own_address` which loopback address a load balancer has for itself, by its ARN;
+    `shared` are the addresses where all of them listen.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Elb:
         resolve: Resolve,
         own_address: Callable[[str], str],
         shared: Sequence[str] = ("127.0.0.1",),
+        certificates: Certificates = lambda arn: None,
         log: Log,
     ) -> None:
         self._database = database
@@ -54,6 +57,7 @@ class Elb:
             resolve=resolve,
             own_address=own_address,
             shared=shared,
+            certificates=certificates,
             log=log,
         )
         self.target_loop = TargetLoop(
@@ -84,6 +88,7 @@ class Elb:
             resolve=resolve,
             target_loop=self.target_loop,
             proxy_loop=self.proxy_loop,
+            certificates=certificates,
             log=log,
         )
         self._running = AsyncExitStack()
@@ -96,6 +101,16 @@ class Elb:
     def knows(self, name: str) -> bool:
         """Whether a load balancer has this DNS name."""
         return any(each.dns_name.lower() == name for each in records.load_balancers(self._database))
+
+    def users_of(self, certificate: str) -> list[str]:
+        """The load balancers that a certificate is used by."""
+        return sorted(
+            {
+                each.load_balancer
+                for each in records.listeners(self._database)
+                if certificate in (each.certificate, *each.certificates)
+            }
+        )
 
     def service(self) -> Service:
         return self.api.service()
