@@ -112,6 +112,9 @@ def _sockets(
 
 
 def _tls(world: World, balancers: Mapping[str, LoadBalancer], alike: Sequence[Listener]) -> Tls | None:
+    # The oldest load balancer's is the one that clients get who name no host.
+    order = list(balancers)
+    alike = sorted(alike, key=lambda li: order.index(li.load_balancer))
     arns = [li.certificate for li in alike] + [arn for li in alike for arn in li.certificates]
     found = [world.certificates[arn] for arn in dict.fromkeys(arns) if arn in world.certificates]
     if not found:

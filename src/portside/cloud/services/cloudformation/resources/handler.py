@@ -199,6 +199,7 @@ _CODES = {
     "AccessDeniedException": "AccessDenied",
     "UnauthorizedOperation": "AccessDenied",
     "LimitExceeded": "ServiceLimitExceeded",
+    "TooManyCertificates": "ServiceLimitExceeded",
     "LimitExceededException": "ServiceLimitExceeded",
     "ResourceInUse": "ResourceConflict",
     "ResourceInUseException": "ResourceConflict",
