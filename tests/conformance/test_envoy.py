@@ -17,6 +17,7 @@ from backends import Backend, backend, free_port, reply
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.machine.envoy import EnvoyProxy
 from portside.cloud.machine.proxy import (
+    Balancing,
     Cluster,
     Endpoint,
     FixedResponse,
@@ -425,3 +426,51 @@ async def test_a_client_with_a_cookie_stays_with_its_target_group(envoy: EnvoyPr
             if seen == {"a", "b", "c"}:
                 break
         assert seen == {"a", "b", "c"}
+
+
+async def test_the_port_of_the_client_is_told_on_request(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), client_port=True))
+        await get(port)
+        await get(port, headers={"X-Forwarded-For": "203.0.113.9"})
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", app.heads[0][1]["x-forwarded-for"])
+        assert re.fullmatch(r"203\.0\.113\.9, 127\.0\.0\.1:[0-9]+", app.heads[1][1]["x-forwarded-for"])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_headers_of_unusual_names_are_dropped_on_request(envoy: EnvoyProxy, plain: bool) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), plain_headers=plain))
+        assert (await get(port, headers={"X-Fine": "1", "X_Odd": "2", "X.Odd": "3"}))[0] == 200
+        seen = app.heads[0][1]
+        assert {"host", "x-fine", "x-forwarded-for"} <= set(seen)
+        assert ({"x_odd", "x.odd"} & set(seen) == set()) is plain
+
+
+async def test_every_answer_has_the_headers_of_the_listener(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    routes = (Route(Match(paths=("/fixed",)), FixedResponse(200)), FORWARD)
+    async with backend() as app:
+        given = (("x-frame-options", "DENY"), ("server-timing", "100%"))
+        clusters = (cluster(app),)
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, answer_headers=given))
+        for path, server in (("/", "app"), ("/fixed", "awselb/2.0")):
+            headers = (await get(port, path))[2]
+            assert (headers["x-frame-options"], headers["server-timing"], headers["server"]) == (
+                "DENY",
+                "100%",
+                server,
+            )
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, server_header=False))
+        for path in ("/", "/fixed"):
+            assert "server" not in (await get(port, path))[2]
+
+
+@pytest.mark.parametrize("balancing", [Balancing.RANDOM, Balancing.LEAST_REQUEST])
+async def test_other_algorithms_use_every_target_too(envoy: EnvoyProxy, balancing: Balancing) -> None:
+    port = free_port()
+    async with backend("a") as a, backend("b") as b:
+        await envoy.apply(snapshot(port, clusters=(cluster(a, b, balancing=balancing),)))
+        assert {(await get(port))[1] for _ in range(40)} == {"a", "b"}

@@ -20,6 +20,7 @@ from portside.cloud.machine.envoy_sticky import chosen_before, kept_config, targ
 from portside.cloud.machine.envoy_sticky import filter_config as sticky_filter
 from portside.cloud.machine.proxy import (
     Action,
+    Balancing,
     Cluster,
     FixedResponse,
     Forward,
@@ -46,6 +47,9 @@ _FORMER_PATH = "#{path}"
 # As many as an ALB allows on one HTTP/2 connection.
 _STREAMS = 128
 _CLIENT = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
+_CLIENT_AND_PORT = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"
+_MUTATION = "envoy.filters.http.header_mutation"
+_MUTATION_TYPE = _TYPE + "extensions.filters.http.header_mutation.v3.HeaderMutation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +202,12 @@ def _cluster(directory: Path, cluster: Cluster) -> Json:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": _watched(directory / f"endpoints-{cluster.name}.json")},
         "connect_timeout": "10s",
-        "lb_policy": "LEAST_REQUEST" if cluster.least_request else "ROUND_ROBIN",
+        "lb_policy": cluster.balancing.value.upper(),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [dict.fromkeys(thresholds, _UNLIMITED)]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http},
     }
-    if cluster.slow_start and not cluster.least_request:
+    if cluster.slow_start and cluster.balancing is Balancing.ROUND_ROBIN:
         made["round_robin_lb_config"] = {"slow_start_config": {"slow_start_window": _seconds(cluster.slow_start)}}
     return made
 
@@ -303,7 +307,11 @@ def _manager(directory: Path, listener: Listener) -> Json:
                 _idle_page(),
             ]
         },
-        "http_filters": [sticky_filter(), _ROUTER],
+        "http_filters": [
+            {"name": _MUTATION, "typed_config": {"@type": _MUTATION_TYPE}},
+            sticky_filter(),
+            _ROUTER,
+        ],
     }
     if listener.tls is not None:
         manager["http2_protocol_options"] = {"max_concurrent_streams": _STREAMS}
@@ -382,9 +390,10 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
     removed: list[str] = []
     match host.forwarded_for:
         case ForwardedFor.APPEND:
+            client = _CLIENT_AND_PORT if host.client_port else _CLIENT
             added += [
-                _add("x-forwarded-for", f"%REQ(x-forwarded-for)%, {_CLIENT}", "OVERWRITE_IF_EXISTS"),
-                _add("x-forwarded-for", _CLIENT, "ADD_IF_ABSENT"),
+                _add("x-forwarded-for", f"%REQ(x-forwarded-for)%, {client}", "OVERWRITE_IF_EXISTS"),
+                _add("x-forwarded-for", client, "ADD_IF_ABSENT"),
             ]
         case ForwardedFor.REMOVE:
             removed = ["x-forwarded-for"]
@@ -398,6 +407,20 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
         "routes": [made for route in host.routes for made in _routes(listener, host, route)],
         "request_headers_to_add": added,
         "request_headers_to_remove": removed,
+        "response_headers_to_add": [_set(name, value) for name, value in host.answer_headers],
+        "response_headers_to_remove": [] if host.server_header else ["server"],
+        **(_plain_headers() if host.plain_headers else {}),
+    }
+
+
+def _plain_headers() -> Json:
+    """Drops headers by their names; those of HTTP/2 that begin with a colon are no headers of the client's."""
+    names = {"safe_regex": {"regex": "[^:]*[^-A-Za-z0-9:][^:]*"}}
+    mutations = {"request_mutations": [{"remove_on_match": {"key_matcher": names}}]}
+    return {
+        "typed_per_filter_config": {
+            _MUTATION: {"@type": f"{_MUTATION_TYPE}PerRoute", "mutations": mutations},
+        }
     }
 
 

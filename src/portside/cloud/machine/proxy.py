@@ -21,6 +21,14 @@ class Endpoint:
     port: int
 
 
+class Balancing(StrEnum):
+    """Who of a cluster gets the next request."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUEST = "least_request"
+    RANDOM = "random"
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A target group's endpoints that should get requests. `slow_start` is the time, in seconds, in which a new
@@ -29,7 +37,7 @@ class Cluster:
     name: str
     endpoints: tuple[Endpoint, ...]
     idle_timeout: float = 60.0
-    least_request: bool = False
+    balancing: Balancing = Balancing.ROUND_ROBIN
     slow_start: float = 0.0
     http2: bool = False
 
@@ -107,8 +115,15 @@ class VirtualHost:
     idle_timeout: float = 60.0
     client_keep_alive: float = 3600.0
     forwarded_for: ForwardedFor = ForwardedFor.APPEND
+    # Whether X-Forwarded-For has the client's port beside its address.
+    client_port: bool = False
     # Whether targets are told of TLS version and cipher suite.
     tell_tls: bool = False
+    # Whether headers are dropped whose names are not letters, digits and hyphens.
+    plain_headers: bool = False
+    # What every answer has, whatever the target says; and whether answers say who serves.
+    answer_headers: tuple[tuple[str, str], ...] = ()
+    server_header: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,6 @@ class GroupOperations:
         wanted = attributes.changed(
             attributes.TARGET_GROUP, present.attributes, params["Attributes"], "Target group"
         )
-        _check_stickiness(wanted)
         with self._database.write() as tx:
             records.store_group(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
@@ -244,19 +243,6 @@ class GroupOperations:
             if error.code != "InvalidVpcID.NotFound":
                 raise
             raise AwsError("ValidationError", f"The VPC ID '{vpc}' is not found") from None
-
-
-def _check_stickiness(wanted: attributes.Attributes) -> None:
-    """Cookies of the application are not followed here."""
-
-    def setting(key: str) -> str:
-        return attributes.value(attributes.TARGET_GROUP, wanted, f"stickiness.{key}")
-
-    if setting("enabled") == "true" and setting("type") == "app_cookie":
-        raise invalid(
-            "portside's load balancers do not offer stickiness of type 'app_cookie'; 'lb_cookie' keeps clients "
-            "with their target by a cookie of the load balancer's own"
-        )
 
 
 def _target(group: TargetGroup, given: Params) -> Target:

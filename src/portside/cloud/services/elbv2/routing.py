@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from portside.cloud.machine.proxy import (
     Action,
+    Balancing,
     Cluster,
     Endpoint,
     FixedResponse,
@@ -33,6 +34,13 @@ from portside.cloud.services.elbv2.rules import values_of
 
 Resolve = Callable[[str, int], Endpoint | None]
 MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
+SHARE = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage"
+ANSWERS = "routing.http.response."
+_ALGORITHMS = {
+    "least_outstanding_requests": Balancing.LEAST_REQUEST,
+    "round_robin": Balancing.ROUND_ROBIN,
+    "weighted_random": Balancing.RANDOM,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,9 @@ def in_rotation(group: TargetGroup, targets: Iterable[Target]) -> list[Target]:
     to those also that failed their checks; never to one that has not been checked yet, or is being drained."""
     checked = [t for t in targets if t.health.state in (State.HEALTHY, State.UNHEALTHY)]
     healthy = [t for t in checked if t.health.state is State.HEALTHY]
-    minimum = int(attributes.value(attributes.TARGET_GROUP, group.attributes, MINIMUM))
-    return healthy if len(healthy) >= minimum else checked
+    minimum, share = (attributes.value(attributes.TARGET_GROUP, group.attributes, key) for key in (MINIMUM, SHARE))
+    enough = len(healthy) >= int(minimum) and (share == "off" or 100 * len(healthy) >= int(share) * len(checked))
+    return healthy if enough else checked
 
 
 def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], str], resolve: Resolve) -> Snapshot:
@@ -81,6 +90,7 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
                 hosts = tuple(
                     _host(
                         balancers[li.load_balancer],
+                        li,
                         routes[li.arn],
                         # The only one on a port answers to every name.
                         (balancers[li.load_balancer].dns_name, *(("*",) if len(alike) == 1 else ())),
@@ -91,7 +101,7 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
             for li in alike:
                 address = own_address(li.load_balancer)
                 if address not in shared:
-                    host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
+                    host = _host(balancers[li.load_balancer], li, routes[li.arn], ("*",))
                     sockets += _sockets(world, balancers, address, [li], (host,))
     return Snapshot(tuple(sockets), _clusters(world, balancers, resolve))
 
@@ -139,9 +149,18 @@ def _tls(world: World, balancers: Mapping[str, LoadBalancer], alike: Sequence[Li
     )
 
 
-def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str, ...]) -> VirtualHost:
+def _host(
+    balancer: LoadBalancer, listener: Listener, routes: tuple[Route, ...], domains: tuple[str, ...]
+) -> VirtualHost:
     def setting(key: str) -> str:
         return attributes.value(attributes.LOAD_BALANCER, balancer.attributes, key)
+
+    answers = [
+        (key.removeprefix(ANSWERS).removesuffix(".header_value").replace("_", "-"), value)
+        for key, value in listener.attributes
+        if key.endswith(".header_value") and value
+    ]
+    server = attributes.value(attributes.LISTENER, listener.attributes, f"{ANSWERS}server.enabled")
 
     return VirtualHost(
         name=f"{balancer.region}-{balancer.name}",
@@ -150,6 +169,10 @@ def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str,
         idle_timeout=float(setting("idle_timeout.timeout_seconds")),
         client_keep_alive=float(setting("client_keep_alive.seconds")),
         forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
+        client_port=setting("routing.http.xff_client_port.enabled") == "true",
+        plain_headers=setting("routing.http.drop_invalid_header_fields.enabled") == "true",
+        answer_headers=tuple(answers),
+        server_header=server == "true",
         tell_tls=setting("routing.http.x_amzn_tls_version_and_cipher_suite.enabled") == "true",
     )
 
@@ -183,7 +206,7 @@ def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: 
         name=cluster_name(group.arn),
         endpoints=tuple(sorted(endpoints, key=lambda e: (e.address, e.port))),
         idle_timeout=idle_timeout,
-        least_request=setting("load_balancing.algorithm.type") == "least_outstanding_requests",
+        balancing=_ALGORITHMS[setting("load_balancing.algorithm.type")],
         slow_start=float(setting("slow_start.duration_seconds")),
         http2=group.protocol_version in ("HTTP2", "GRPC"),
     )
