@@ -27,6 +27,7 @@ from portside.cloud.machine.proxy import (
     Match,
     Redirect,
     Route,
+    Served,
     Snapshot,
     VirtualHost,
 )
@@ -474,3 +475,54 @@ async def test_other_algorithms_use_every_target_too(envoy: EnvoyProxy, balancin
     async with backend("a") as a, backend("b") as b:
         await envoy.apply(snapshot(port, clusters=(cluster(a, b, balancing=balancing),)))
         assert {(await get(port))[1] for _ in range(40)} == {"a", "b"}
+
+
+async def logged(envoy: EnvoyProxy, number: int) -> list[Served]:
+    """So many requests of its log, which is written a little later."""
+    found: list[Served] = []
+    async with asyncio.timeout(20):
+        while len(found) < number:
+            for part in await envoy.log():
+                found += part.served()
+                part.forget()
+                part.forget()
+    return found
+
+
+async def test_requests_are_logged(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    forward = Route(Match(), Forward((("web", 1),)), "rule-1")
+    fixed = Route(Match(paths=("/fixed",)), FixedResponse(404), "rule-2")
+    async with backend() as app:
+        await envoy.apply(snapshot(port, fixed, forward, clusters=(cluster(app),), logged=True))
+        assert list(await envoy.log()) == []
+        await get(port, "/a?b=%20c", headers={"User-Agent": 'a "b"', "Host": "shop.example.com:80"})
+        await get(port, "/fixed")
+        one, two = await logged(envoy, 2)
+        assert (one.route, one.cluster, one.endpoint) == ("rule-1", "web", Endpoint("127.0.0.1", app.port))
+        assert (one.status, one.target_status) == (200, 200)
+        assert (one.method, one.host, one.path) == ("GET", "shop.example.com:80", "/a?b=%20c")
+        assert (one.protocol, one.agent) == ("HTTP/1.1", 'a "b"')
+        assert one.client.startswith("127.0.0.1:")
+        assert one.request is not None and one.target is not None and one.response is not None
+        assert 0 < one.request + one.target + one.response <= one.whole + 0.001
+        assert min(one.sent, one.received) > 80
+        assert one.trace == app.heads[0][1]["x-amzn-trace-id"]
+        assert (two.route, two.endpoint, two.status, two.target_status) == ("rule-2", None, 404, None)
+        assert (two.target, two.response) == (None, None)
+
+
+async def test_parts_of_the_log_stay_until_they_are_forgotten(envoy: EnvoyProxy, tmp_path: Path) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), logged=True))
+        await get(port, "/first")
+        async with asyncio.timeout(20):
+            while not (parts := await envoy.log()):
+                await get(port, "/later")
+        (first,) = parts
+        assert next(each.path for each in first.served()) == "/first"
+        await envoy.stop()
+        again = EnvoyProxy(tmp_path / "envoy", clock=SystemClock(), log=quiet_log())
+        (first, *_) = await again.log()
+        assert next(each.path for each in first.served()) == "/first"

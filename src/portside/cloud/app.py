@@ -267,6 +267,7 @@ class Cloud:
         await self._load("elbv2", "elbv2.service")
         from portside.cloud.services.elbv2.service import Elb
         from portside.cloud.services.elbv2.targets import local_targets
+        from portside.cloud.services.iam.evaluate import grants
 
         proxy = self.machine.proxy()
         # Stopped after the loops that feed it.
@@ -280,6 +281,7 @@ class Cloud:
             own_address=self.addresses.of,
             shared=[self.settings.address],
             certificates=(await self._keys()).served,
+            grants=grants,
             **self._shared,
         )
         if self._serves_bridge:

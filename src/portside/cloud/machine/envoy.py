@@ -15,18 +15,21 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine import envoy_config as config
+from portside.cloud.machine import envoy_log
 from portside.cloud.machine.envoy_admin import Admin, AdminUnavailable
 from portside.cloud.machine.envoy_config import File
-from portside.cloud.machine.proxy import Listener, ProxyError, Snapshot, Statistics
+from portside.cloud.machine.proxy import Listener, LogPart, ProxyError, Snapshot, Statistics
 
 START_LIMIT = 20.0
 APPLY_LIMIT = 10.0
 STOP_LIMIT = 5.0
+LOG_LIMIT = 12.0  # it writes at least every ten seconds
 POLL = 0.01
 WATCH = 0.5
 CONCURRENCY = 2
@@ -87,6 +90,26 @@ class EnvoyProxy:
         except (AdminUnavailable, ValueError) as error:
             raise ProxyError(f"Envoy does not answer: {error}") from None
         return Statistics(str(self._pid), clusters, sockets)
+
+    async def log(self) -> Sequence[LogPart]:
+        if self._pid is not None:
+            async with self._lock:
+                aside = await asyncio.to_thread(envoy_log.set_aside, self._directory, self._clock.now())
+                try:
+                    await self._admin.reopen_log()
+                except AdminUnavailable as error:
+                    raise ProxyError(f"Envoy does not answer: {error}") from None
+                if aside:
+                    await self._flushed()
+        return await asyncio.to_thread(envoy_log.parts, self._directory)
+
+    async def _flushed(self) -> None:
+        """Envoy's writer has its own thread: only once the new file is there does nothing go to the old one."""
+        deadline = self._clock.now() + LOG_LIMIT
+        while not await asyncio.to_thread((self._directory / envoy_log.FILE).exists):
+            if self._clock.now() > deadline:
+                raise ProxyError("Envoy does not open its log again")
+            await self._clock.sleep_until(self._clock.now() + POLL)
 
     async def stop(self) -> None:
         """End Envoy, also one that an earlier process of this cloud left behind."""

@@ -27,12 +27,12 @@ class Admin:
 
     socket: Path
 
-    async def get(self, target: str) -> str:
+    async def get(self, target: str, method: str = "GET") -> str:
         try:
             async with asyncio.timeout(LIMIT):
                 reader, writer = await asyncio.open_unix_connection(str(self.socket), limit=2**24)
                 try:
-                    request = f"GET {target} HTTP/1.1\r\nhost: portside\r\nconnection: close\r\n\r\n"
+                    request = f"{method} {target} HTTP/1.1\r\nhost: portside\r\nconnection: close\r\n\r\n"
                     writer.write(request.encode())
                     answer = await reader.read(-1)
                 finally:
@@ -45,6 +45,9 @@ class Admin:
         if b"transfer-encoding: chunked" in head.lower():
             body = _joined(body)
         return body.decode()
+
+    async def reopen_log(self) -> None:
+        await self.get("/reopen_logs", "POST")
 
     async def ready(self) -> bool:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
 
-from portside.cloud.machine import envoy_tls
+from portside.cloud.machine import envoy_log, envoy_tls
 from portside.cloud.machine.envoy_match import SOURCE_HEADER, match_of, needs_source
 from portside.cloud.machine.envoy_sticky import chosen_before, kept_config, target_config, weighted
 from portside.cloud.machine.envoy_sticky import filter_config as sticky_filter
@@ -315,6 +315,8 @@ def _manager(directory: Path, listener: Listener) -> Json:
     }
     if listener.tls is not None:
         manager["http2_protocol_options"] = {"max_concurrent_streams": _STREAMS}
+    if any(host.logged for host in listener.hosts):
+        manager["access_log"] = [envoy_log.config(directory)]
     if needs_source(listener):
         manager["early_header_mutation_extensions"] = [_note_source()]
     return manager
@@ -451,7 +453,8 @@ def _no_such_host(listener: Listener) -> list[Json]:
 def _routes(listener: Listener, host: VirtualHost, route: Route) -> list[Json]:
     """One; before it, with sticky clusters, one for each."""
     match, action = match_of(route.match), route.action
-    made = [{"match": match, **_action(listener, host, action)}]
+    named = {"name": route.name} if route.name else {}
+    made = [{**named, "match": match, **_action(listener, host, action)}]
     if not isinstance(action, Forward) or action.sticky is None:
         return made
     used = [name for name, weight in action.clusters if weight > 0]
@@ -459,6 +462,7 @@ def _routes(listener: Listener, host: VirtualHost, route: Route) -> list[Json]:
         return made
     kept = [
         {
+            **named,
             "match": chosen_before(match, name),
             **_forward(host, _idle(listener), replace(action, clusters=((name, 1),))),
             **kept_config(name, action.sticky),

@@ -7,7 +7,7 @@ snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configurati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -92,8 +92,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`name` is what stands for it in the log of requests."""
+
     match: Match
     action: Action
+    name: str = ""
 
 
 class ForwardedFor(StrEnum):
@@ -124,6 +127,8 @@ class VirtualHost:
     # What every answer has, whatever the target says; and whether answers say who serves.
     answer_headers: tuple[tuple[str, str], ...] = ()
     server_header: bool = True
+    # Whether its requests are to be logged; those of others on the same socket may be, too.
+    logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,55 @@ class Statistics:
     sockets: Mapping[tuple[str, int], SocketCounts] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request that was answered. Times are in seconds, `begin` since the epoch, sizes in bytes with headers.
+    `endpoint`: the one that it was sent to, if any; what it did not come to is None. Texts that are not there are
+    empty."""
+
+    route: str
+    cluster: str
+    endpoint: Endpoint | None
+    client: str
+    begin: float
+    whole: float
+    request: float | None
+    target: float | None
+    response: float | None
+    status: int
+    target_status: int | None
+    received: int
+    sent: int
+    method: str
+    host: str
+    path: str
+    protocol: str
+    agent: str
+    cipher: str
+    tls: str
+    trace: str
+    server_name: str
+    location: str
+    connection: str
+
+
+class LogPart(Protocol):
+    """A piece of the log of requests that nothing is added to any more. `name` is its own for good, `closed_at` in
+    seconds since the epoch."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def closed_at(self) -> float: ...
+
+    def served(self) -> Iterator[Served]: ...
+
+    def forget(self) -> None:
+        """It is not needed any more. Safe to do twice."""
+        ...
+
+
 class ProxyError(Exception):
     """The proxy did not take all of a snapshot; `reason` says what and why. `partial`: only some listeners are
     missing, the rest is served. Otherwise the former snapshot stays in force as far as can be told."""
@@ -223,6 +277,10 @@ class Proxy(Protocol):
 
     async def statistics(self) -> Statistics:
         """Raises ProxyError when the proxy runs and does not answer."""
+        ...
+
+    async def log(self) -> Sequence[LogPart]:
+        """All parts of the log of requests that were not forgotten, oldest first, up to now. Raises ProxyError."""
         ...
 
     async def stop(self) -> None: ...

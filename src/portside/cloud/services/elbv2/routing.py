@@ -27,7 +27,8 @@ from portside.cloud.machine.proxy import (
 )
 from portside.cloud.machine.proxy import Listener as Socket
 from portside.cloud.services.calls import Params
-from portside.cloud.services.elbv2 import attributes, ssl_policies
+from portside.cloud.services.elbv2 import access_logs, attributes, ssl_policies
+from portside.cloud.services.elbv2.access_logs import Label
 from portside.cloud.services.elbv2.health import State
 from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, Target, TargetGroup
 from portside.cloud.services.elbv2.rules import values_of
@@ -78,7 +79,7 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
     balancers = {lb.arn: lb for lb in world.load_balancers}
     sticky = _sticky(world.groups)
     routes: dict[str, tuple[Route, ...]] = {
-        li.arn: tuple(_route(rule, sticky) for rule in world.rules if rule.listener == li.arn)
+        li.arn: tuple(_route(rule, li, sticky) for rule in world.rules if rule.listener == li.arn)
         for li in world.listeners
     }
     sockets: list[Socket] = []
@@ -173,6 +174,7 @@ def _host(
         plain_headers=setting("routing.http.drop_invalid_header_fields.enabled") == "true",
         answer_headers=tuple(answers),
         server_header=server == "true",
+        logged=access_logs.place(balancer) is not None,
         tell_tls=setting("routing.http.x_amzn_tls_version_and_cipher_suite.enabled") == "true",
     )
 
@@ -233,8 +235,10 @@ def _groups_of(rule: Rule) -> list[str]:
 # Rules
 
 
-def _route(rule: Rule, sticky: Mapping[str, float]) -> Route:
-    return Route(match_of(rule.conditions), _action(rule.actions[-1], sticky))
+def _route(rule: Rule, listener: Listener, sticky: Mapping[str, float]) -> Route:
+    action = rule.actions[-1]
+    label = Label(listener.load_balancer, rule.priority or 0, action["Type"])
+    return Route(match_of(rule.conditions), _action(action, sticky), str(label))
 
 
 def match_of(conditions: Iterable[Params]) -> Match:

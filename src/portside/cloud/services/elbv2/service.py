@@ -16,6 +16,8 @@ from portside.cloud.machine.prober import Prober
 from portside.cloud.machine.proxy import Proxy
 from portside.cloud.services.calls import Calls, Service
 from portside.cloud.services.elbv2 import records
+from portside.cloud.services.elbv2.access_log_loop import AccessLogLoop
+from portside.cloud.services.elbv2.access_logs import Grants
 from portside.cloud.services.elbv2.api import ElbApi
 from portside.cloud.services.elbv2.certificate_operations import Certificates
 from portside.cloud.services.elbv2.metrics_loop import MetricsLoop
@@ -30,7 +32,7 @@ class Elb:
 
     `certificates` finds what is served for a certificate's ARN; `resolve` tells where a target, by its id and
     port, listens on this machine; `own_address` which loopback address a load balancer has for itself, by its ARN;
-    `shared` are the addresses where all of them listen.
+    `shared` are the addresses where all of them listen; `grants` weighs the policies of buckets for access logs.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Elb:
         own_address: Callable[[str], str],
         shared: Sequence[str] = ("127.0.0.1",),
         certificates: Certificates = lambda arn: None,
+        grants: Grants = lambda policy, principals, action, resource, context: True,
         log: Log,
     ) -> None:
         self._database = database
@@ -80,6 +83,16 @@ class Elb:
             own_address=own_address,
             log=log,
         )
+        self.access_logs = AccessLogLoop(
+            database=database,
+            clock=clock,
+            pace=pace,
+            calls=calls,
+            proxy=proxy,
+            resolve=resolve,
+            own_address=own_address,
+            log=log,
+        )
         self.api = ElbApi(
             database=database,
             ids=ids,
@@ -89,6 +102,7 @@ class Elb:
             target_loop=self.target_loop,
             proxy_loop=self.proxy_loop,
             certificates=certificates,
+            grants=grants,
             log=log,
         )
         self._running = AsyncExitStack()
@@ -119,9 +133,11 @@ class Elb:
         await self._running.enter_async_context(self.proxy_loop)
         await self._running.enter_async_context(self.target_loop)
         await self._running.enter_async_context(self.metrics.loop)
+        await self._running.enter_async_context(self.access_logs.loop)
         self.proxy_loop.resume()
         self.target_loop.resume()
         self.metrics.resume()
+        self.access_logs.resume()
         return self
 
     async def __aexit__(self, *reason: object) -> None:
