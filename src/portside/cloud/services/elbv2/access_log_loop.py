@@ -93,7 +93,7 @@ class AccessLogLoop:
         groups: Mapping[str, str],
         targets: Mapping[Endpoint, str],
     ) -> dict[str, bytes]:
-        """A compressed log for each load balancer that wants one, by its ARN. Everybody else has a turn in between."""
+        """A compressed log for each load balancer that wants one, by its ARN; others have turns in between."""
         bodies: dict[str, BytesIO] = {}
         files: dict[str, gzip.GzipFile] = {}
         for number, served in enumerate(part.served()):
