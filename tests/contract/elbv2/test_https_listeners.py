@@ -319,7 +319,7 @@ async def test_load_balancers_that_share_a_port(tmp_path: Path) -> None:
     async with https(tmp_path) as it:
         one, two = it.shelf.put(1, "a.example.com"), it.shelf.put(2, "b.example.com")
         first = await it.listener(one, SslPolicy="ELBSecurityPolicy-TLS13-1-3-2021-06")
-        answer = await it.elb("create_load_balancer", Name="two", Subnets=SUBNETS)
+        answer = await it.elb("create_load_balancer", Name="web-two", Subnets=SUBNETS)
         other = answer["LoadBalancers"][0]["LoadBalancerArn"]
         hello = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}]
         await it.elb(
