@@ -16,6 +16,8 @@ from typing import Any, assert_never
 
 from portside.cloud.machine import envoy_tls
 from portside.cloud.machine.envoy_match import SOURCE_HEADER, match_of, needs_source
+from portside.cloud.machine.envoy_sticky import chosen_before, kept_config, target_config, weighted
+from portside.cloud.machine.envoy_sticky import filter_config as sticky_filter
 from portside.cloud.machine.proxy import (
     Action,
     Cluster,
@@ -301,7 +303,7 @@ def _manager(directory: Path, listener: Listener) -> Json:
                 _idle_page(),
             ]
         },
-        "http_filters": [_ROUTER],
+        "http_filters": [sticky_filter(), _ROUTER],
     }
     if listener.tls is not None:
         manager["http2_protocol_options"] = {"max_concurrent_streams": _STREAMS}
@@ -393,7 +395,7 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
     return {
         "name": host.name,
         "domains": list(host.domains),
-        "routes": [_route(listener, host, route) for route in host.routes],
+        "routes": [made for route in host.routes for made in _routes(listener, host, route)],
         "request_headers_to_add": added,
         "request_headers_to_remove": removed,
     }
@@ -423,14 +425,30 @@ def _no_such_host(listener: Listener) -> list[Json]:
     ]
 
 
-def _route(listener: Listener, host: VirtualHost, route: Route) -> Json:
-    return {"match": match_of(route.match), **_action(listener, host, route.action)}
+def _routes(listener: Listener, host: VirtualHost, route: Route) -> list[Json]:
+    """One; before it, with sticky clusters, one for each."""
+    match, action = match_of(route.match), route.action
+    made = [{"match": match, **_action(listener, host, action)}]
+    if not isinstance(action, Forward) or action.sticky is None:
+        return made
+    used = [name for name, weight in action.clusters if weight > 0]
+    if len(used) == 1:
+        return made
+    kept = [
+        {
+            "match": chosen_before(match, name),
+            **_forward(host, _idle(listener), replace(action, clusters=((name, 1),))),
+            **kept_config(name, action.sticky),
+        }
+        for name in used
+    ]
+    return kept + made
 
 
 def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
     match action:
-        case Forward(clusters):
-            return {"route": _forward(host, _idle(listener), clusters)}
+        case Forward():
+            return _forward(host, _idle(listener), action)
         case Redirect(path=path, query=query) if query and (path is None or _FORMER_PATH in path):
             return _computed_redirect(action, listener)
         case Redirect():
@@ -448,15 +466,19 @@ def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
             assert_never(action)
 
 
-def _forward(host: VirtualHost, listener_idle: float, clusters: tuple[tuple[str, int], ...]) -> Json:
-    used = [(name, weight) for name, weight in clusters if weight > 0]
+def _forward(host: VirtualHost, listener_idle: float, action: Forward) -> Json:
+    used = [(name, weight) for name, weight in action.clusters if weight > 0]
+    sticky = dict(action.sticky_targets)
     target: Json
+    more: Json = {}
     if not used:
         target = {"cluster": UNAVAILABLE}
     elif len(used) == 1:
-        target = {"cluster": used[0][0]}
+        ((name, _),) = used
+        target = {"cluster": name}
+        more = target_config(sticky[name]) if name in sticky else {}
     else:
-        target = {"weighted_clusters": {"clusters": [{"name": n, "weight": w} for n, w in used]}}
+        target = weighted(used, sticky, action.sticky)
     made: Json = {
         **target,
         # No limit on a whole answer, only on silence. Nothing is ever sent a second time: as on AWS, a target that
@@ -465,7 +487,7 @@ def _forward(host: VirtualHost, listener_idle: float, clusters: tuple[tuple[str,
     }
     if host.idle_timeout != listener_idle:
         made["idle_timeout"] = _seconds(host.idle_timeout)
-    return made
+    return {"route": made} | more
 
 
 def _redirect(action: Redirect, port: int) -> Json:
