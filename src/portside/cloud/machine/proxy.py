@@ -107,8 +107,11 @@ class VirtualHost:
     idle_timeout: float = 60.0
     client_keep_alive: float = 3600.0
     forwarded_for: ForwardedFor = ForwardedFor.APPEND
-    # Whether targets are told of TLS version and cipher suite.
-    tell_tls: bool = False
+    # The headers by which targets are told of TLS version and cipher suite; None if they are not.
+    tls_headers: tuple[str, str] | None = None
+    # Headers that every answer gets, in the place of the target's own, and whether it names a server.
+    response_headers: tuple[tuple[str, str], ...] = ()
+    name_server: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class ListenerOperations(CertificateOperations):
         wanted = attributes.changed(attributes.LISTENER, present.attributes, params["Attributes"], "Listener")
         with self._database.write() as tx:
             records.store_listener(tx, replace(present, attributes=wanted))
+            tx.after_commit(self._proxy_loop.wake)
         return {"Attributes": attributes.listed(attributes.LISTENER, wanted)}
 
     # Rules

@@ -32,6 +32,7 @@ from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, 
 from portside.cloud.services.elbv2.rules import values_of
 
 Resolve = Callable[[str, int], Endpoint | None]
+_TELL_TLS = "routing.http.x_amzn_tls_version_and_cipher_suite.enabled"
 MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
 
 
@@ -81,6 +82,7 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
                 hosts = tuple(
                     _host(
                         balancers[li.load_balancer],
+                        li,
                         routes[li.arn],
                         # The only one on a port answers to every name.
                         (balancers[li.load_balancer].dns_name, *(("*",) if len(alike) == 1 else ())),
@@ -91,7 +93,7 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
             for li in alike:
                 address = own_address(li.load_balancer)
                 if address not in shared:
-                    host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
+                    host = _host(balancers[li.load_balancer], li, routes[li.arn], ("*",))
                     sockets += _sockets(world, balancers, address, [li], (host,))
     return Snapshot(tuple(sockets), _clusters(world, balancers, resolve))
 
@@ -139,10 +141,23 @@ def _tls(world: World, balancers: Mapping[str, LoadBalancer], alike: Sequence[Li
     )
 
 
-def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str, ...]) -> VirtualHost:
+def _host(
+    balancer: LoadBalancer, listener: Listener, routes: tuple[Route, ...], domains: tuple[str, ...]
+) -> VirtualHost:
     def setting(key: str) -> str:
         return attributes.value(attributes.LOAD_BALANCER, balancer.attributes, key)
 
+    def own(key: str) -> str:
+        return attributes.value(attributes.LISTENER, listener.attributes, key)
+
+    tls_headers = (
+        own("routing.http.request.x_amzn_tls_version.header_name"),
+        own("routing.http.request.x_amzn_tls_cipher_suite.header_name"),
+    )
+    answered = [
+        (name, own(f"routing.http.response.{name.replace('-', '_')}.header_value"))
+        for name in attributes.RESPONSE_HEADERS
+    ]
     return VirtualHost(
         name=f"{balancer.region}-{balancer.name}",
         domains=domains,
@@ -150,7 +165,9 @@ def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str,
         idle_timeout=float(setting("idle_timeout.timeout_seconds")),
         client_keep_alive=float(setting("client_keep_alive.seconds")),
         forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
-        tell_tls=setting("routing.http.x_amzn_tls_version_and_cipher_suite.enabled") == "true",
+        tls_headers=tls_headers if setting(_TELL_TLS) == "true" else None,
+        response_headers=tuple((name, value) for name, value in answered if value),
+        name_server=own("routing.http.response.server.enabled") == "true",
     )
 
 
