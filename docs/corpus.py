@@ -55,8 +55,8 @@ class Account:
     async def call(self, service: str, operation: str, **params: Any) -> Any:
         return await self._cloud.dispatcher(service, operation, params, CALLER)
 
-    async def prepare(self, files: dict[str, bytes]) -> None:
-        """Default VPC, key pair, bucket with the folder's files, certificate, secret, alarm topic."""
+    async def prepare(self, files: dict[str, bytes], body: str) -> None:
+        """Default VPC, key pair, bucket with the folder's files, and a certificate if the template speaks of one."""
         vpc = (await self.call("ec2", "DescribeVpcs"))["Vpcs"][0]
         subnets = (await self.call("ec2", "DescribeSubnets"))["Subnets"]
         groups = (await self.call("ec2", "DescribeSecurityGroups"))["SecurityGroups"]
@@ -72,7 +72,18 @@ class Account:
             "group": groups[0]["GroupId"],
             "group_name": groups[0]["GroupName"],
             "image": images[0]["ImageId"],
+            "certificate": await self._certificate() if "ertificate" in body else "",
         }
+
+    async def _certificate(self) -> str:
+        from portside.cloud.services.certificates import authority
+
+        mine = authority.new_authority("of the corpus", 1, self._clock.now())
+        pair = authority.issue(mine, ("app.example.com",), "EC_prime256v1", 2, self._clock.now())
+        made = await self.call(
+            "acm", "ImportCertificate", Certificate=pair.chain.encode(), PrivateKey=pair.key.encode()
+        )
+        return str(made["CertificateArn"])
 
     async def settle(self, stack: str) -> str:
         end = self._clock.now() + LIMIT
@@ -164,6 +175,7 @@ def _named(name: str, kind: str, facts: dict[str, Any], many: bool) -> str:
         (("email",), "user@example.com"),
         (("image", "repository"), "app"),
         (("zone",), f"{REGION}a"),
+        (("certificate", "certarn", "acm"), facts["certificate"] or "value1"),
         (("arn",), f"arn:aws:iam::{ACCOUNT}:role/app"),
     ):
         if any(word in plain for word in words):
@@ -180,7 +192,7 @@ async def one(shown: str, body: str, files: dict[str, bytes]) -> Outcome:
         settings = CloudSettings(port=0, address="127.0.0.89")
         async with Cloud(home, settings, FakeMachine(clock)) as cloud:
             account = Account(cloud, clock)
-            await account.prepare(files)
+            await account.prepare(files, body)
             try:
                 return await walk(account, shown, body)
             except AwsError as error:

@@ -456,7 +456,7 @@ async def test_every_answer_has_the_headers_of_the_listener(envoy: EnvoyProxy) -
     async with backend() as app:
         given = (("x-frame-options", "DENY"), ("server-timing", "100%"))
         clusters = (cluster(app),)
-        await envoy.apply(snapshot(port, *routes, clusters=clusters, answer_headers=given))
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, response_headers=given))
         for path, server in (("/", "app"), ("/fixed", "awselb/2.0")):
             headers = (await get(port, path))[2]
             assert (headers["x-frame-options"], headers["server-timing"], headers["server"]) == (
@@ -464,7 +464,7 @@ async def test_every_answer_has_the_headers_of_the_listener(envoy: EnvoyProxy) -
                 "100%",
                 server,
             )
-        await envoy.apply(snapshot(port, *routes, clusters=clusters, server_header=False))
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, name_server=False))
         for path in ("/", "/fixed"):
             assert "server" not in (await get(port, path))[2]
 

@@ -91,7 +91,12 @@ async def test_requests_over_http_2_with_the_headers_of_an_alb(
 ) -> None:
     port = free_port()
     tls = Tls((trusted.certificate("shop.example.com"),))
-    host = VirtualHost("main", ("*",), (Route(Match(), Forward((("web", 1),))),), tell_tls=True)
+    host = VirtualHost(
+        "main",
+        ("*",),
+        (Route(Match(), Forward((("web", 1),))),),
+        tls_headers=("x-amzn-tls-version", "x-amzn-tls-cipher-suite"),
+    )
     async with backend() as app:
         snapshot = Snapshot((Listener(HOME, port, (host,), tls),), (Cluster("web", (Endpoint(HOME, app.port),)),))
         await envoy.apply(snapshot)
@@ -152,6 +157,29 @@ async def test_keys_that_users_bring(envoy: EnvoyProxy, trusted: Authority, algo
         certificate = trusted.certificate("a.example.com", algorithm=algorithm)
     await envoy.apply(Snapshot((secured(port, policy("2016-08", certificate)),)))
     await shake(HOME, port, "a.example.com", trusted=trusted.pair.chain)
+
+
+async def test_headers_that_a_listener_puts_into_every_answer(envoy: EnvoyProxy, trusted: Authority) -> None:
+    port = free_port()
+    host = VirtualHost(
+        "main",
+        ("*",),
+        (Route(Match(paths=("/fixed",)), FixedResponse(200)), Route(Match(), Forward((("web", 1),)))),
+        response_headers=(("strict-transport-security", "max-age=60"), ("x-frame-options", "100%")),
+        name_server=False,
+    )
+    tls = Tls((trusted.certificate("a.example.com"),))
+    async with backend() as app:
+        clusters = (Cluster("web", (Endpoint(HOME, app.port),)),)
+        await envoy.apply(Snapshot((Listener(HOME, port, (host,), tls),), clusters))
+        for path in ("fixed", ""):
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(f"https://{HOME}:{port}/{path}", ssl=False) as got,
+            ):
+                assert got.headers["strict-transport-security"] == "max-age=60"
+                assert got.headers["x-frame-options"] == "100%"
+                assert "server" not in got.headers
 
 
 async def test_a_request_without_tls_is_told_so(envoy: EnvoyProxy, trusted: Authority) -> None:

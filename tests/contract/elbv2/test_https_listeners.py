@@ -263,6 +263,25 @@ async def test_security_policies(tmp_path: Path) -> None:
         assert (len(page["SslPolicies"]), page["NextMarker"]) == (3, "3")
 
 
+async def test_attributes_that_change_what_requests_and_answers_carry(tmp_path: Path) -> None:
+    async with https(tmp_path) as it:
+        arn = (await it.listener(it.shelf.put(1, "a.example.com")))["ListenerArn"]
+        given = {
+            "routing.http.response.strict_transport_security.header_value": "max-age=60",
+            "routing.http.response.server.enabled": "false",
+            "routing.http.request.x_amzn_tls_version.header_name": "X-Version",
+        }
+        listed = [{"Key": key, "Value": value} for key, value in given.items()]
+        await it.elb("modify_listener_attributes", ListenerArn=arn, Attributes=listed)
+        tell = [{"Key": "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "Value": "true"}]
+        await it.elb("modify_load_balancer_attributes", LoadBalancerArn=it.balancer, Attributes=tell)
+        await it.served()
+        ((host,),) = [each.hosts for each in it.cloud.proxy.served.listeners]
+        assert host.response_headers == (("strict-transport-security", "max-age=60"),)
+        assert not host.name_server
+        assert host.tls_headers == ("X-Version", "X-Amzn-Tls-Cipher-Suite")
+
+
 async def test_redirects_between_the_protocols(tmp_path: Path) -> None:
     async with https(tmp_path) as it:
         one = it.shelf.put(1, "a.example.com")
@@ -319,7 +338,7 @@ async def test_load_balancers_that_share_a_port(tmp_path: Path) -> None:
     async with https(tmp_path) as it:
         one, two = it.shelf.put(1, "a.example.com"), it.shelf.put(2, "b.example.com")
         first = await it.listener(one, SslPolicy="ELBSecurityPolicy-TLS13-1-3-2021-06")
-        answer = await it.elb("create_load_balancer", Name="two", Subnets=SUBNETS)
+        answer = await it.elb("create_load_balancer", Name="web-two", Subnets=SUBNETS)
         other = answer["LoadBalancers"][0]["LoadBalancerArn"]
         hello = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}]
         await it.elb(

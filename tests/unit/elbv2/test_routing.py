@@ -152,6 +152,6 @@ def test_attributes_of_balancer_listener_and_group_reach_the_proxy() -> None:
         resolve,
     )
     host = made.listeners[0].hosts[0]
-    assert (host.plain_headers, host.client_port, host.server_header) == (True, True, False)
-    assert host.answer_headers == (("access-control-allow-origin", "*"),)
+    assert (host.plain_headers, host.client_port, host.name_server) == (True, True, False)
+    assert host.response_headers == (("access-control-allow-origin", "*"),)
     assert made.clusters[0].balancing is Balancing.RANDOM

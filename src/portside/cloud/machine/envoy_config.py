@@ -16,6 +16,7 @@ from typing import Any, assert_never
 
 from portside.cloud.machine import envoy_log, envoy_tls
 from portside.cloud.machine.envoy_match import SOURCE_HEADER, match_of, needs_source
+from portside.cloud.machine.envoy_pages import SERVER, add_header, error_page, idle_page, refusal, set_header
 from portside.cloud.machine.envoy_sticky import chosen_before, kept_config, target_config, weighted
 from portside.cloud.machine.envoy_sticky import filter_config as sticky_filter
 from portside.cloud.machine.proxy import (
@@ -42,7 +43,6 @@ LISTENERS = "listeners.json"
 CLUSTERS = "clusters.json"
 _UNLIMITED = 2**32 - 1
 
-SERVER = "awselb/2.0"
 _FORMER_PATH = "#{path}"
 # As many as an ALB allows on one HTTP/2 connection.
 _STREAMS = 128
@@ -230,12 +230,11 @@ def _listener(directory: Path, name: str, together: list[Listener]) -> Json:
         return made | {"filter_chains": [{"filters": plain[0]}]}
     (listener,) = secured
     chains = envoy_tls.chains(directory, listener, _filters(_manager(directory, listener)))
-    refusal = _filters(_refusing())
     chains.append(
         {
             "name": "plain",
             "filter_chain_match": {"transport_protocol": "raw_buffer"},
-            "filters": plain[0] if plain else refusal,
+            "filters": plain[0] if plain else _filters(_refusing()),
         }
     )
     return made | {"listener_filters": [envoy_tls.inspector()], "filter_chains": chains}
@@ -246,26 +245,16 @@ def _filters(manager: Json) -> list[Json]:
 
 
 def _refusing() -> Json:
-    """For requests that come without TLS to a port where it is spoken."""
-    body = _page(400, "Bad Request").replace(
-        "</h1></center>", "</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>"
-    )
-    answer = {
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 400, "body": {"inline_string": body}},
-        "response_headers_to_add": [
-            _set("server", SERVER),
-            _set("content-type", "text/html"),
-            _set("connection", "close"),
-        ],
-    }
-    routes = {"virtual_hosts": [{"name": "refused", "domains": ["*"], "routes": [answer]}]}
+    """For what is no TLS on a port where it is spoken."""
     return {
         "@type": _HTTP,
         "stat_prefix": STAT_PREFIX,
         "server_header_transformation": "PASS_THROUGH",
         "use_remote_address": True,
-        "route_config": {"name": "refused", **routes},
+        "route_config": {
+            "name": "refused",
+            "virtual_hosts": [{"name": "refused", "domains": ["*"], "routes": [refusal()]}],
+        },
         "http_filters": [_ROUTER],
     }
 
@@ -301,10 +290,10 @@ def _manager(directory: Path, listener: Listener) -> Json:
         },
         "local_reply_config": {
             "mappers": [
-                _error_page(["UH"], 503, "Service Temporarily Unavailable"),
-                _error_page(["UF", "UC", "UR", "UPE"], 502, "Bad Gateway"),
-                _error_page(["UT"], 504, "Gateway Time-out"),
-                _idle_page(),
+                error_page(["UH"], 503, "Service Temporarily Unavailable"),
+                error_page(["UF", "UC", "UR", "UPE"], 502, "Bad Gateway"),
+                error_page(["UT"], 504, "Gateway Time-out"),
+                idle_page(),
             ]
         },
         "http_filters": [
@@ -333,38 +322,7 @@ def _note_source() -> Json:
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
             "@type": _TYPE + "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"append": _add(SOURCE_HEADER, _CLIENT)}],
-        },
-    }
-
-
-def _page(status: int, title: str) -> str:
-    return (
-        f"<html>\r\n<head><title>{status} {title}</title></head>\r\n<body>\r\n"
-        f"<center><h1>{status} {title}</h1></center>\r\n</body>\r\n</html>\r\n"
-    )
-
-
-def _error_page(flags: list[str], status: int, title: str) -> Json:
-    return {
-        "filter": {"response_flag_filter": {"flags": flags}},
-        "status_code": status,
-        "headers_to_add": [_set("server", SERVER)],
-        "body_format_override": {
-            "text_format_source": {"inline_string": _page(status, title)},
-            "content_type": "text/html",
-        },
-    }
-
-
-def _idle_page() -> Json:
-    """A stream without traffic: 504 when the target is to blame, 408 when the client is; Envoy knows which."""
-    return {
-        "filter": {"response_flag_filter": {"flags": ["SI"]}},
-        "headers_to_add": [_set("server", SERVER)],
-        "body_format_override": {
-            "text_format_source": {"inline_string": _page(504, "Gateway Time-out")},
-            "content_type": "text/html",
+            "mutations": [{"append": add_header(SOURCE_HEADER, _CLIENT)}],
         },
     }
 
@@ -380,22 +338,23 @@ def _scheme(listener: Listener) -> str:
 
 def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
     added = [
-        _set("x-forwarded-port", str(listener.port)),
-        _add("x-amzn-trace-id", f"Self={_TRACE};%REQ(x-amzn-trace-id)%", "OVERWRITE_IF_EXISTS"),
-        _add("x-amzn-trace-id", f"Root={_TRACE}", "ADD_IF_ABSENT"),
+        set_header("x-forwarded-port", str(listener.port)),
+        add_header("x-amzn-trace-id", f"Self={_TRACE};%REQ(x-amzn-trace-id)%", "OVERWRITE_IF_EXISTS"),
+        add_header("x-amzn-trace-id", f"Root={_TRACE}", "ADD_IF_ABSENT"),
     ]
-    if host.tell_tls and listener.tls is not None:
+    if host.tls_headers and listener.tls is not None:
+        version, cipher = host.tls_headers
         added += [
-            _add("x-amzn-tls-version", "%DOWNSTREAM_TLS_VERSION%"),
-            _add("x-amzn-tls-cipher-suite", "%DOWNSTREAM_TLS_CIPHER%"),
+            add_header(version, "%DOWNSTREAM_TLS_VERSION%"),
+            add_header(cipher, "%DOWNSTREAM_TLS_CIPHER%"),
         ]
     removed: list[str] = []
     match host.forwarded_for:
         case ForwardedFor.APPEND:
             client = _CLIENT_AND_PORT if host.client_port else _CLIENT
             added += [
-                _add("x-forwarded-for", f"%REQ(x-forwarded-for)%, {client}", "OVERWRITE_IF_EXISTS"),
-                _add("x-forwarded-for", client, "ADD_IF_ABSENT"),
+                add_header("x-forwarded-for", f"%REQ(x-forwarded-for)%, {client}", "OVERWRITE_IF_EXISTS"),
+                add_header("x-forwarded-for", client, "ADD_IF_ABSENT"),
             ]
         case ForwardedFor.REMOVE:
             removed = ["x-forwarded-for"]
@@ -409,8 +368,8 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
         "routes": [made for route in host.routes for made in _routes(listener, host, route)],
         "request_headers_to_add": added,
         "request_headers_to_remove": removed,
-        "response_headers_to_add": [_set(name, value) for name, value in host.answer_headers],
-        "response_headers_to_remove": [] if host.server_header else ["server"],
+        "response_headers_to_add": [set_header(name, value) for name, value in host.response_headers],
+        "response_headers_to_remove": [] if host.name_server else ["server"],
         **(_plain_headers() if host.plain_headers else {}),
     }
 
@@ -441,8 +400,8 @@ def _no_such_host(listener: Listener) -> list[Json]:
                     "match": {"prefix": "/"},
                     "direct_response": {"status": 404, "body": {"inline_string": body}},
                     "response_headers_to_add": [
-                        _set("server", SERVER),
-                        _set("content-type", "text/plain"),
+                        set_header("server", SERVER),
+                        set_header("content-type", "text/plain"),
                     ],
                 }
             ],
@@ -481,10 +440,10 @@ def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
         case Redirect():
             return {
                 "redirect": _redirect(action, listener.port),
-                "response_headers_to_add": [_set("server", SERVER)],
+                "response_headers_to_add": [set_header("server", SERVER)],
             }
         case FixedResponse(status, content_type, body):
-            headers = [_set("server", SERVER), _set("content-type", content_type)]
+            headers = [set_header("server", SERVER), set_header("content-type", content_type)]
             direct: Json = {"status": status}
             if body:
                 direct["body"] = {"inline_string": body}
@@ -547,13 +506,5 @@ def _computed_redirect(action: Redirect, listener: Listener) -> Json:
     location = f"{(action.protocol or _scheme(listener)).lower()}://{host}{path}?{query}"
     return {
         "direct_response": {"status": action.status},
-        "response_headers_to_add": [_set("server", SERVER), _add("location", location)],
+        "response_headers_to_add": [set_header("server", SERVER), add_header("location", location)],
     }
-
-
-def _set(key: str, value: str) -> Json:
-    return _add(key, value.replace("%", "%%"))
-
-
-def _add(key: str, value: str, how: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> Json:
-    return {"header": {"key": key, "value": value}, "append_action": how}

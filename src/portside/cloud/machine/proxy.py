@@ -120,15 +120,15 @@ class VirtualHost:
     forwarded_for: ForwardedFor = ForwardedFor.APPEND
     # Whether X-Forwarded-For has the client's port beside its address.
     client_port: bool = False
-    # Whether targets are told of TLS version and cipher suite.
-    tell_tls: bool = False
     # Whether headers are dropped whose names are not letters, digits and hyphens.
     plain_headers: bool = False
-    # What every answer has, whatever the target says; and whether answers say who serves.
-    answer_headers: tuple[tuple[str, str], ...] = ()
-    server_header: bool = True
     # Whether its requests are to be logged; those of others on the same socket may be, too.
     logged: bool = False
+    # The headers by which targets are told of TLS version and cipher suite; None if they are not.
+    tls_headers: tuple[str, str] | None = None
+    # Headers that every answer gets, in the place of the target's own, and whether it names a server.
+    response_headers: tuple[tuple[str, str], ...] = ()
+    name_server: bool = True
 
 
 @dataclass(frozen=True, slots=True)

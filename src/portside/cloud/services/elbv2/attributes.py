@@ -110,18 +110,25 @@ TARGET_GROUP: Mapping[str, _Kind] = {
     "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": _NumberOrOff(1, 100),
 }
 
+# The headers that a listener can put into every answer.
+RESPONSE_HEADERS = (
+    "strict-transport-security",
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "content-security-policy",
+    "x-content-type-options",
+    "x-frame-options",
+)
+
 LISTENER: Mapping[str, _Kind] = {
+    "routing.http.request.x_amzn_tls_version.header_name": _Text("X-Amzn-Tls-Version"),
+    "routing.http.request.x_amzn_tls_cipher_suite.header_name": _Text("X-Amzn-Tls-Cipher-Suite"),
     "routing.http.response.server.enabled": _flag("true"),
-    "routing.http.response.strict_transport_security.header_value": _Text(),
-    "routing.http.response.access_control_allow_origin.header_value": _Text(),
-    "routing.http.response.access_control_allow_methods.header_value": _Text(),
-    "routing.http.response.access_control_allow_headers.header_value": _Text(),
-    "routing.http.response.access_control_allow_credentials.header_value": _Text(),
-    "routing.http.response.access_control_expose_headers.header_value": _Text(),
-    "routing.http.response.access_control_max_age.header_value": _Text(),
-    "routing.http.response.content_security_policy.header_value": _Text(),
-    "routing.http.response.x_content_type_options.header_value": _Text(),
-    "routing.http.response.x_frame_options.header_value": _Text(),
+    **{f"routing.http.response.{header.replace('-', '_')}.header_value": _Text() for header in RESPONSE_HEADERS},
 }
 
 

@@ -34,9 +34,9 @@ from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, 
 from portside.cloud.services.elbv2.rules import values_of
 
 Resolve = Callable[[str, int], Endpoint | None]
+_TELL_TLS = "routing.http.x_amzn_tls_version_and_cipher_suite.enabled"
 MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
 SHARE = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage"
-ANSWERS = "routing.http.response."
 _ALGORITHMS = {
     "least_outstanding_requests": Balancing.LEAST_REQUEST,
     "round_robin": Balancing.ROUND_ROBIN,
@@ -156,13 +156,17 @@ def _host(
     def setting(key: str) -> str:
         return attributes.value(attributes.LOAD_BALANCER, balancer.attributes, key)
 
-    answers = [
-        (key.removeprefix(ANSWERS).removesuffix(".header_value").replace("_", "-"), value)
-        for key, value in listener.attributes
-        if key.endswith(".header_value") and value
-    ]
-    server = attributes.value(attributes.LISTENER, listener.attributes, f"{ANSWERS}server.enabled")
+    def own(key: str) -> str:
+        return attributes.value(attributes.LISTENER, listener.attributes, key)
 
+    tls_headers = (
+        own("routing.http.request.x_amzn_tls_version.header_name"),
+        own("routing.http.request.x_amzn_tls_cipher_suite.header_name"),
+    )
+    answered = [
+        (name, own(f"routing.http.response.{name.replace('-', '_')}.header_value"))
+        for name in attributes.RESPONSE_HEADERS
+    ]
     return VirtualHost(
         name=f"{balancer.region}-{balancer.name}",
         domains=domains,
@@ -172,10 +176,10 @@ def _host(
         forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
         client_port=setting("routing.http.xff_client_port.enabled") == "true",
         plain_headers=setting("routing.http.drop_invalid_header_fields.enabled") == "true",
-        answer_headers=tuple(answers),
-        server_header=server == "true",
         logged=access_logs.place(balancer) is not None,
-        tell_tls=setting("routing.http.x_amzn_tls_version_and_cipher_suite.enabled") == "true",
+        tls_headers=tls_headers if setting(_TELL_TLS) == "true" else None,
+        response_headers=tuple((name, value) for name, value in answered if value),
+        name_server=own("routing.http.response.server.enabled") == "true",
     )
 
 
