@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from backends import backend, free_port, reply
+from backends import backend, free_port, free_ports, reply
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.machine.envoy import EnvoyProxy
 from portside.cloud.machine.envoy_tls import KNOWN_CIPHERS
@@ -125,7 +125,7 @@ async def test_every_security_policy_is_served_by_its_versions(envoy: EnvoyProxy
         "TLSv1.2": ssl.TLSVersion.TLSv1_2,
         "TLSv1.3": ssl.TLSVersion.TLSv1_3,
     }
-    ports = {name: free_port() for name in POLICIES}
+    ports = dict(zip(POLICIES, free_ports(len(POLICIES)), strict=True))
     short = {name: name.removeprefix("ELBSecurityPolicy-") for name in POLICIES}
     await envoy.apply(
         Snapshot(tuple(secured(port, policy(short[name], certificate)) for name, port in ports.items()))

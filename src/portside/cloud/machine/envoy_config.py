@@ -2,7 +2,7 @@
 
 Pure. One file for the listeners, one for the clusters, and one for each listener's routes and each cluster's
 endpoints, so that a change of endpoints rebuilds neither. A file's version is the digest of what is in it.
-Patterns become RE2 expressions in `envoy_match.py`, certificates files of their own in `envoy_tls.py`; who writes
+What becomes of requests is in `envoy_routes.py`, certificates become files of their own in `envoy_tls.py`; who writes
 the files and asks Envoy about them is `envoy.py`.
 """
 
