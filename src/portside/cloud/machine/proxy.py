@@ -32,6 +32,8 @@ class Cluster:
     least_request: bool = False
     slow_start: float = 0.0
     http2: bool = False
+    # Spoken to over TLS, whatever certificate an endpoint shows.
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

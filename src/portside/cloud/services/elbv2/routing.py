@@ -203,6 +203,7 @@ def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: 
         least_request=setting("load_balancing.algorithm.type") == "least_outstanding_requests",
         slow_start=float(setting("slow_start.duration_seconds")),
         http2=group.protocol_version in ("HTTP2", "GRPC"),
+        tls=group.protocol == "HTTPS",
     )
 
 
