@@ -34,6 +34,16 @@ class Authority:
         assert found is not None
         return found
 
+    def context(self, directory: Path, *names: str) -> ssl.SSLContext:
+        """For a server of these names."""
+        pair = self.pair_for(*names)
+        chain, key = directory / "server.pem", directory / "server.key"
+        chain.write_text(pair.chain)
+        key.write_text(pair.key)
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(chain, key)
+        return made
+
     def write(self, directory: Path) -> Path:
         path = directory / "trusted.pem"
         path.write_text(self.pair.chain)

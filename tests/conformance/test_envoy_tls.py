@@ -182,6 +182,23 @@ async def test_headers_that_a_listener_puts_into_every_answer(envoy: EnvoyProxy,
                 assert "server" not in got.headers
 
 
+async def test_targets_that_speak_https_whoever_vouches_for_them(
+    envoy: EnvoyProxy, tmp_path: Path, trusted: Authority
+) -> None:
+    port = free_port()
+    host = VirtualHost("main", ("*",), (Route(Match(), Forward((("web", 1),))),))
+    async with backend(context=trusted.context(tmp_path, "target.internal")) as app:
+        clusters = (Cluster("web", (Endpoint(HOME, app.port),), tls=True),)
+        await envoy.apply(Snapshot((Listener(HOME, port, (host,)),), clusters))
+        async with aiohttp.ClientSession() as http, http.get(f"http://{HOME}:{port}/a") as answer:
+            assert (answer.status, await answer.text()) == (200, "app")
+        assert app.heads[0][1]["x-forwarded-proto"] == "http"
+    # A target that does not speak TLS.
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), HOME, app.port)
+    async with server, aiohttp.ClientSession() as http, http.get(f"http://{HOME}:{port}/a") as answer:
+        assert answer.status == 502
+
+
 async def test_a_request_without_tls_is_told_so(envoy: EnvoyProxy, trusted: Authority) -> None:
     port = free_port()
     tls = Tls((trusted.certificate("a.example.com"),))

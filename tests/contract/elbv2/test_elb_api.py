@@ -83,7 +83,8 @@ async def test_what_cannot_be_created(tmp_path: Path) -> None:
             ("ValidationError", {"HealthCheckPath": "no-slash"}),
             ("ValidationError", {"HealthCheckTimeoutSeconds": 30}),
             ("ValidationError", {"Matcher": {"HttpCode": "200-600"}}),
-            ("UnsupportedProtocol", {"Protocol": "HTTPS"}),
+            ("UnsupportedProtocol", {"Protocol": "TCP"}),
+            ("UnsupportedProtocol", {"HealthCheckProtocol": "TCP"}),
             ("InvalidConfigurationRequest", {"TargetType": "lambda"}),
         ):
             assert (await elb.refused("create_target_group", **(group | change)))[0] == expected, change

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_clients import AwsClient
-from elb_cloud import SUBNETS, VPC, ElbCloud, elb_cloud, forward
+from elb_cloud import SUBNETS, VPC, ElbCloud, elb_cloud, forward, instance
 from elb_https import ACM, IAM, Shelf, shelf
 from portside.testing.server import serve
 
@@ -280,6 +280,29 @@ async def test_attributes_that_change_what_requests_and_answers_carry(tmp_path: 
         assert host.response_headers == (("strict-transport-security", "max-age=60"),)
         assert not host.name_server
         assert host.tls_headers == ("X-Version", "X-Amzn-Tls-Cipher-Suite")
+
+
+async def test_targets_over_https(tmp_path: Path) -> None:
+    async with https(tmp_path) as it:
+        settings = {
+            "Name": "safe",
+            "Protocol": "HTTPS",
+            "Port": 8443,
+            "VpcId": VPC,
+            "HealthCheckProtocol": "HTTPS",
+        }
+        (group,) = (await it.elb("create_target_group", **settings))["TargetGroups"]
+        assert (group["Protocol"], group["HealthCheckProtocol"]) == ("HTTPS", "HTTPS")
+        await it.listener(it.shelf.put(1, "a.example.com"), DefaultActions=forward(group["TargetGroupArn"]))
+        await it.cloud.register(group["TargetGroupArn"], (instance(1), 8443))
+        await it.cloud.clock.advance(5)
+        assert [(each.port, each.secure) for each in it.cloud.prober.probes][:1] == [(8443, True)]
+        (cluster,) = it.cloud.proxy.served.clusters
+        assert cluster.tls
+        # Checks go over HTTP where nothing else is said, as on AWS.
+        settings = {"Name": "half", "Protocol": "HTTPS", "Port": 8443, "VpcId": VPC}
+        (group,) = (await it.elb("create_target_group", **settings))["TargetGroups"]
+        assert group["HealthCheckProtocol"] == "HTTP"
 
 
 async def test_redirects_between_the_protocols(tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ def _cluster(directory: Path, cluster: Cluster) -> Json:
         "circuit_breakers": {"thresholds": [dict.fromkeys(thresholds, _UNLIMITED)]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http},
     }
+    if cluster.tls:
+        made["transport_socket"] = envoy_tls.upstream(http2=cluster.http2)
     if cluster.slow_start and cluster.balancing is Balancing.ROUND_ROBIN:
         made["round_robin_lb_config"] = {"slow_start_config": {"slow_start_window": seconds(cluster.slow_start)}}
     return made

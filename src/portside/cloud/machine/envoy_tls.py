@@ -79,6 +79,14 @@ def chains(directory: Path, listener: Listener, filters: list[Json]) -> list[Jso
     return made
 
 
+def upstream(*, http2: bool) -> Json:
+    """To targets: any version, and any certificate."""
+    parameters = {"tls_minimum_protocol_version": "TLSv1_0", "tls_maximum_protocol_version": "TLSv1_3"}
+    context: Json = {"tls_params": parameters} | ({"alpn_protocols": ["h2"]} if http2 else {})
+    kind = {"@type": _TLS + "UpstreamTlsContext", "common_tls_context": context}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": kind}
+
+
 def _secret_name(listener: Listener, number: int) -> str:
     return f"secret-{listener.address}-{listener.port}-{number}".replace(":", "_").replace(".", "_")
 

@@ -40,6 +40,8 @@ class Cluster:
     balancing: Balancing = Balancing.ROUND_ROBIN
     slow_start: float = 0.0
     http2: bool = False
+    # Spoken to over TLS, whatever certificate an endpoint shows.
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ here; an imported one is served as it was brought.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
@@ -38,6 +39,7 @@ class AcmApi:
         self._users = users
         self._clock = clock
         self._pace = pace
+        self._issuing = asyncio.Lock()
 
     def service(self) -> Service:
         return Service("acm", operations_of(self), invalid=_invalid, partial=True)
@@ -80,7 +82,7 @@ class AcmApi:
     async def describe_certificate(self, caller: Caller, params: Params) -> Params:
         answer = await self._ancillary("acm", "DescribeCertificate", params, caller)
         shown: Params = answer["Certificate"]
-        found = self._current(shown)
+        found = await self._current(shown)
         return answer | {"Certificate": await self._described(found, shown)}
 
     @operation("ListCertificates")
@@ -102,7 +104,7 @@ class AcmApi:
     @operation("GetCertificate")
     async def get_certificate(self, caller: Caller, params: Params) -> Params:
         described = await self._ancillary("acm", "DescribeCertificate", params, caller)
-        found = self._current(described["Certificate"])
+        found = await self._current(described["Certificate"])
         if found is None:
             return await self._ancillary("acm", "GetCertificate", params, caller)
         if found.pair is None:
@@ -118,7 +120,7 @@ class AcmApi:
     async def export_certificate(self, caller: Caller, params: Params) -> Params:
         described = await self._ancillary("acm", "DescribeCertificate", _arn(params), caller)
         shown: Params = described["Certificate"]
-        found = self._current(shown)
+        found = await self._current(shown)
         exportable = (shown.get("Options") or {}).get("Export") == "ENABLED"
         if found is None or found.kind != "requested" or not exportable:
             return await self._ancillary("acm", "ExportCertificate", params, caller)
@@ -156,8 +158,13 @@ class AcmApi:
             return "ISSUED"
         return str(shown.get("Status") or "PENDING_VALIDATION")
 
-    def _current(self, shown: Params) -> Certificate | None:
+    async def _current(self, shown: Params) -> Certificate | None:
         """The kept certificate, issued if it is time, and issued anew before it ends. None if there is no key."""
+        # One at a time, so that nobody is told of a certificate that another one takes the place of.
+        async with self._issuing:
+            return await self._issued(shown)
+
+    async def _issued(self, shown: Params) -> Certificate | None:
         arn = str(shown["CertificateArn"])
         found = self._store.find(arn)
         if found is None and shown.get("Type") == "AMAZON_ISSUED":
@@ -171,7 +178,7 @@ class AcmApi:
             return found
         domain = str(shown["DomainName"]).lower()
         others = sorted({str(each).lower() for each in shown.get("SubjectAlternativeNames") or []} - {domain})
-        found = replace(found, pair=self._store.issue((domain, *others), found.algorithm))
+        found = replace(found, pair=await self._store.issue((domain, *others), found.algorithm))
         self._store.keep(found)
         return found
 

@@ -6,6 +6,7 @@ away. What is kept here is what load balancers serve.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,10 @@ class CertificateStore:
             known = self._servable[arn] = (found.pair, authority.servable(found.pair))
         return known[1]
 
-    def issue(self, names: tuple[str, ...], algorithm: str) -> Pair:
-        """A new certificate by the cloud's authority."""
-        return authority.issue(self._authority(), names, algorithm, self._serial(), self._clock.now())
+    async def issue(self, names: tuple[str, ...], algorithm: str) -> Pair:
+        """A new certificate by the cloud's authority. A new key takes a while, so it is made beside the rest."""
+        mine, serial = self._authority(), self._serial()
+        return await asyncio.to_thread(authority.issue, mine, names, algorithm, serial, self._clock.now())
 
     def authority_chain(self) -> str:
         """The authority's certificate, which vouches for all that it issues."""

@@ -25,7 +25,6 @@ Certificates = Callable[[str], ServerCertificate | None]
 
 # Of one load balancer, besides the default ones.
 MOST_CERTIFICATES = 25
-PROTOCOLS = ("HTTPS", "HTTP")
 _ARN = re.compile(
     r"arn:aws[\w-]*:(?:acm:(?P<region>[a-z0-9-]+):\d{12}:certificate/[\w-]+"
     r"|iam::\d{12}:server-certificate(?:/[\w+=,.@-]+)+)"

@@ -24,10 +24,10 @@ from portside.cloud.services.elbv2.answers import (
     page,
     rule_of,
 )
-from portside.cloud.services.elbv2.certificate_operations import PROTOCOLS, CertificateOperations
+from portside.cloud.services.elbv2.certificate_operations import CertificateOperations
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.records import Listener, Rule
-from portside.cloud.services.elbv2.rules import actions, check_redirects, conditions, groups_of, invalid
+from portside.cloud.services.elbv2.rules import PROTOCOLS, actions, check_redirects, conditions, groups_of, invalid
 from portside.cloud.services.elbv2.target_loop import TargetLoop
 
 MOST_LISTENERS = 50

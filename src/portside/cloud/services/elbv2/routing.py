@@ -215,6 +215,7 @@ def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: 
         balancing=_ALGORITHMS[setting("load_balancing.algorithm.type")],
         slow_start=float(setting("slow_start.duration_seconds")),
         http2=group.protocol_version in ("HTTP2", "GRPC"),
+        tls=group.protocol == "HTTPS",
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 
+# What load balancers speak, to clients and to targets.
+PROTOCOLS = ("HTTPS", "HTTP")
 MOST_VALUES = 5
 MOST_WILDCARDS = 5
 LONGEST = 128
