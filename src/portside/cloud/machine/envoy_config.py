@@ -2,8 +2,8 @@
 
 Pure. One file for the listeners, one for the clusters, and one for each listener's routes and each cluster's
 endpoints, so that a change of endpoints rebuilds neither. A file's version is the digest of what is in it.
-What becomes of requests is in `envoy_routes.py`, certificates become files of their own in `envoy_tls.py`; who writes
-the files and asks Envoy about them is `envoy.py`.
+What becomes of requests is in `envoy_routes.py`, what is spoken over TLS in `envoy_tls.py`; who writes the files
+and asks Envoy about them is `envoy.py`.
 """
 
 from __future__ import annotations
