@@ -463,10 +463,17 @@ class Cloud:
             ancillary=self.ancillary,
             tracking=tracking,
             scheduled=scheduled,
+            ids=self.ids,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)
             api.groups.resume()
+        if api.notifications is not None:
+            telling = api.notifications.telling
+            await self._parts.enter_async_context(telling.loop)
+            telling.resume()
+            for service in ("autoscaling", "ec2"):
+                self.ancillary.subscribe(service, telling.changed)
         return api.service()
 
     async def _bound(self) -> Bindings:
