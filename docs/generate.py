@@ -26,6 +26,7 @@ SERVICES = (
     "cloudwatch",
     "codebuild",
     "codeconnections",
+    "codedeploy",
     "codepipeline",
     "ecr",
     "ecs",

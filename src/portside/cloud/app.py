@@ -92,6 +92,7 @@ class Cloud:
             "cloudwatch": self._make_cloudwatch,
             "autoscaling": self._make_autoscaling,
             "application-autoscaling": self._make_application_autoscaling,
+            "codedeploy": self._make_codedeploy,
             "codepipeline": self._make_codepipeline,
             "codeconnections": self._make_codeconnections,
             "codestar-connections": self._make_codestar_connections,
@@ -506,6 +507,12 @@ class Cloud:
         self.ancillary.subscribe("s3", pipelines.sources.wake)
         await self._parts.enter_async_context(pipelines)
         return pipelines.service()
+
+    async def _make_codedeploy(self) -> Service:
+        await self._load("codedeploy", "codedeploy.api")
+        from portside.cloud.services.codedeploy.api import CodeDeployApi
+
+        return CodeDeployApi(**self._shared).service()
 
     async def _make_codeconnections(self) -> Service:
         return await self._connections("codeconnections")

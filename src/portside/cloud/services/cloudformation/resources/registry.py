@@ -20,6 +20,7 @@ from portside.cloud.services.cloudformation.resources import (
     certificates,
     cloudwatch,
     codebuild,
+    codedeploy,
     delivery,
     dns,
     ec2,
@@ -28,6 +29,7 @@ from portside.cloud.services.cloudformation.resources import (
     elbv2,
     endpoints,
     events,
+    firewalls,
     functions,
     iam,
     instances,
@@ -93,6 +95,9 @@ _TYPES: tuple[type[Handler], ...] = (
     events.Rule,
     codebuild.Project,
     codebuild.ReportGroup,
+    codedeploy.Application,
+    codedeploy.DeploymentGroup,
+    codedeploy.DeploymentConfig,
     messages.Parameter,
     messages.Topic,
     waiting.WaitConditionHandle,
@@ -104,6 +109,9 @@ _TYPES: tuple[type[Handler], ...] = (
     cloudwatch.CompositeAlarm,
     cloudwatch.Dashboard,
     logs.LogStream,
+    logs.ResourcePolicy,
+    firewalls.WebAcl,
+    firewalls.WebAclAssociation,
     principals.User,
     principals.Group,
     principals.AccessKey,
@@ -192,18 +200,14 @@ _TYPES: tuple[type[Handler], ...] = (
 )
 # Types that could be shown, and that would do something else here than they say.
 WITHHELD = {
-    "AWS::CodeDeploy::Application": "nothing would be deployed; use the deployment strategies of ECS.",
-    "AWS::CodeDeploy::DeploymentGroup": "nothing would be deployed; use the deployment strategies of ECS.",
     "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
     "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
     "AWS::EMR::Cluster": "it would run nothing.",
     "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
     "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
     "AWS::ElasticLoadBalancingV2::ListenerCertificate": "listeners speak HTTP here.",
-    "AWS::Logs::ResourcePolicy": "nothing but this cloud's own services writes to its log groups.",
     "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
     "AWS::SageMaker::NotebookInstance": "it would run nothing.",
-    "AWS::WAFv2::WebACLAssociation": "it would let everything through.",
 }
 CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
