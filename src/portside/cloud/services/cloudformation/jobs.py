@@ -76,6 +76,12 @@ class Jobs:
             rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
         )
 
+    async def look(self, stack: Stack, resource: Resource) -> Work:
+        """The job of reading a resource that is at rest."""
+        caller = await self._callers.of(stack, resource.type)
+        applied = resource.applied
+        return self.job(stack, caller, resource.logical_id, applied, applied.properties, "", {})
+
     async def removal(self, stack: Stack, logical_id: str, kind: str, step: Step) -> Work:
         """The job of deleting a physical resource."""
         final = step.target.properties

@@ -211,7 +211,7 @@ class Steps:
         there is something, or if it fails, which the next stage meets again."""
         step = resource.step
         assert step is not None
-        if step.target.creation_policy or not handler.complete_at_once(work):
+        if step.target.creation_policy or handler.extends or not handler.complete_at_once(work):
             return None
         known = handler.known(work)
         if known is not None:
@@ -259,8 +259,26 @@ class Steps:
         if outcome.failed:
             raise Rejected(outcome.failed)
         complete = self._completed(resource, step, await handler.read(work) | outcome.attributes)
-        await self._db.commit(lambda tx: self._journal.resource(tx, stack, complete, shown=step.shown))
+        extended = await self._extended(stack, handler, work)
+
+        def end(tx: Transaction) -> None:
+            for logical_id, attributes in extended.items():
+                other = rows.resources(tx, stack.id)[logical_id]
+                rows.save_resource(tx, replace(other, applied=replace(other.applied, attributes=attributes)))
+            self._journal.resource(tx, stack, complete, shown=step.shown)
+
+        await self._db.commit(end)
         return None
+
+    async def _extended(self, stack: Stack, handler: Handler, work: Work) -> dict[str, Params]:
+        """What the attributes of the stack's resource are to which this one has added."""
+        if not handler.extends:
+            return {}
+        return {
+            name: await registry.handler(other.type).read(await self._jobs.look(stack, other))
+            for name, other in rows.resources(self._db, stack.id).items()
+            if other.applied.physical_id == work.properties.get(handler.extends) and other.step is None
+        }
 
     def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:
         physical_id = resource.step.target.physical_id if resource.step is not None else ""

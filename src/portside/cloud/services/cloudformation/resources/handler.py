@@ -98,6 +98,8 @@ class Handler:
     tagged: ClassVar[bool] = False
     # Properties of AWS's that this cloud does not offer, with the reason why if there is more to say.
     unoffered: ClassVar[Mapping[str, str]] = {}
+    # The property that names a resource which this one adds to, so that its attributes are others afterwards.
+    extends: ClassVar[str] = ""
     # How long the resource may take to become stable, and how long to go away.
     stable_within: ClassVar[float] = 3600.0
     gone_within: ClassVar[float] = 3600.0
