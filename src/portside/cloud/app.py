@@ -114,7 +114,8 @@ class Cloud:
                 "/_portside/credentials": self._credentials,
                 "/_portside/metadata": self._metadata,
                 "/_portside/exec": self._execute,
-                "/_portside/waitcondition": self._wait_condition,
+                "/_portside/waitcondition": self._stack_page,
+                "/_portside/customresource": self._stack_page,
             },
             account=settings.account,
             region=settings.region,
@@ -571,7 +572,7 @@ class Cloud:
         assert self._pages_of_tasks is not None
         await self._pages_of_tasks.credentials(connection, receive, send)
 
-    async def _wait_condition(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _stack_page(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("cloudformation")
         assert self._stacks is not None
         await self._stacks.page(connection, receive, send)

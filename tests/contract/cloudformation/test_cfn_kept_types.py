@@ -48,7 +48,7 @@ async def test_deployments_are_declared(cloud: Cloud) -> None:
         "Tags": [{"Key": "a", "Value": "1"}],
     }
     resources: dict[str, Any] = {
-        "Application": of("CodeDeploy::Application", ComputePlatform="Server"),
+        "Application": of("CodeDeploy::Application", ComputePlatform="Server", ApplicationName="web"),
         "Config": of("CodeDeploy::DeploymentConfig", MinimumHealthyHosts={"Type": "HOST_COUNT", "Value": 2}),
         "Group": of("CodeDeploy::DeploymentGroup", **group),
     }

@@ -21,6 +21,7 @@ from portside.cloud.services.cloudformation.resources import (
     cloudwatch,
     codebuild,
     codedeploy,
+    custom,
     delivery,
     dns,
     ec2,
@@ -103,6 +104,7 @@ _TYPES: tuple[type[Handler], ...] = (
     waiting.WaitConditionHandle,
     waiting.WaitCondition,
     nested.NestedStack,
+    custom.CustomResource,
     messages.CdkMetadata,
     autoscaling.LifecycleHook,
     autoscaling.ScheduledAction,
@@ -214,13 +216,13 @@ HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
 
 
 def handler(kind: str) -> Handler:
-    return HANDLERS[kind]
+    return HANDLERS[custom.CustomResource.type if kind.startswith(CUSTOM) else kind]
 
 
 @cache
 def facts(kind: str) -> Facts:
-    made = HANDLERS[kind]
-    found = schema.load(kind)
+    made = handler(kind)
+    found = schema.custom(kind) if kind.startswith(CUSTOM) else schema.load(kind)
     assert found is not None
     return Facts(
         schema=found,
@@ -242,11 +244,10 @@ def refuse_unknown(template: Template, active: Iterable[str]) -> None:
     ]
     if unknown:
         raise invalid(f"Template format error: Unrecognized resource types: [{', '.join(sorted(set(unknown)))}]")
-    unoffered = {types[name] for name in active if types[name] not in HANDLERS}
+    made = {name for name in active if types[name] in HANDLERS or types[name].startswith(CUSTOM)}
+    unoffered = {types[name] for name in active if name not in made}
     if unoffered:
         said = [f" {kind}: {WITHHELD[kind]}" for kind in sorted(unoffered) if kind in WITHHELD]
-        if any(kind.startswith(CUSTOM) for kind in unoffered):
-            said.append(" Custom resources need functions that run, which this cloud does not offer.")
         raise invalid(
             f"Template format error: Unrecognized resource types: [{', '.join(sorted(unoffered))}]. "
             f"AWS has them, portside's local cloud does not offer them.{''.join(said)}"
