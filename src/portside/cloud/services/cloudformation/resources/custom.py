@@ -21,8 +21,6 @@ class CustomResource(Handler):
     type = "AWS::CloudFormation::CustomResource"
     name_style: ClassVar[NameStyle | None] = PLAIN
     answers_late = True
-    # Whatever the answer holds.
-    volatile: ClassVar[frozenset[str]] = frozenset({"*"})
 
     def refuse(self, properties: Params) -> None:
         token = str(properties.get("ServiceToken") or "")
