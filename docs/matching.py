@@ -102,12 +102,14 @@ class Matcher:
         if _EVENT.match(recorded) and _EVENT.match(here):
             recorded, here = _EVENT.sub(r"\1", recorded), _EVENT.sub(r"\1", here)
         recorded = recorded.replace(RECORDED_ACCOUNT, self.account)
+        # Before the ends of names, for the end of an id looks like one.
+        if _UUID.search(recorded):
+            recorded, here = _UUID.sub("uuid", recorded), _UUID.sub("uuid", here)
         if _SUFFIX.search(recorded):
             recorded, here = _SUFFIX.sub("suffix", recorded), _SUFFIX.sub("suffix", here)
         if _HOLE.search(recorded):
             return self._filled(recorded, here)
-        plain = [_SUFFIX.sub("suffix", _UUID.sub("uuid", each)) for each in (recorded, here)]
-        return plain[0] == plain[1]
+        return recorded == here
 
     def _filled(self, recorded: str, here: str) -> bool:
         pattern, names, at = "", [], 0

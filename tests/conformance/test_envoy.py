@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 
 import aiohttp
@@ -369,3 +370,58 @@ async def test_envoy_that_dies_is_started_again(envoy: EnvoyProxy, tmp_path: Pat
             while int((tmp_path / "envoy" / "pid").read_text()) == pid or not await envoy._admin.ready():
                 await asyncio.sleep(0.05)
         assert (await get(port))[0] == 200
+
+
+STICKY = Forward((("web", 1),), sticky_targets=(("web", 3600.0),))
+
+
+async def test_a_client_with_a_cookie_stays_with_its_target(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    async with backend("a") as a, backend("b") as b, backend("c") as c:
+        await envoy.apply(snapshot(port, Route(Match(), STICKY), clusters=(cluster(a, b, c),)))
+        jars = []
+        for _ in range(6):
+            _, body, headers = await get(port)
+            cookie = SimpleCookie(headers["set-cookie"])["AWSALB"]
+            assert (cookie["path"], cookie["max-age"]) == ("/", "3600")
+            jars.append((body, f"AWSALB={cookie.coded_value}"))
+        assert {body for body, _ in jars} == {"a", "b", "c"}, "who has no cookie is sent on as before"
+        for body, jar in jars:
+            for _ in range(3):
+                assert (await get(port, headers={"Cookie": jar}))[1] == body
+        # Whose target has gone is given another one, and its cookie.
+        stays = {"a": a, "b": b, "c": c}
+        gone = stays.pop(jars[0][0])
+        await envoy.apply(snapshot(port, Route(Match(), STICKY), clusters=(cluster(*stays.values()),)))
+        status, body, headers = await get(port, headers={"Cookie": jars[0][1]})
+        assert status == 200 and body != gone.name
+        assert "AWSALB" in headers["set-cookie"]
+
+
+async def test_without_stickiness_no_cookie_is_set(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),)))
+        assert "set-cookie" not in (await get(port))[2]
+
+
+async def test_a_client_with_a_cookie_stays_with_its_target_group(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    forward = Forward((("blue", 1), ("green", 1)), sticky=60.0, sticky_targets=(("green", 30.0),))
+    async with backend("a") as a, backend("b") as b, backend("c") as c:
+        clusters = (cluster(a, name="blue"), cluster(b, c, name="green"))
+        await envoy.apply(snapshot(port, Route(Match(), forward), clusters=clusters))
+        seen = set()
+        for _ in range(40):
+            async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+                bodies, names = set(), set()
+                for _ in range(4):
+                    async with http.get(f"http://127.0.0.1:{port}/") as answer:
+                        bodies.add(await answer.text())
+                        names |= set(answer.cookies)
+                assert len(bodies) == 1
+                assert names == ({"AWSALBTG"} if bodies == {"a"} else {"AWSALBTG", "AWSALB"})
+                seen |= bodies
+            if seen == {"a", "b", "c"}:
+                break
+        assert seen == {"a", "b", "c"}

@@ -1,7 +1,8 @@
 """Requests at a constant rate, whatever becomes of the ones before: a wrong answer must not slow the asking down.
 
 Runs in a process of its own until its input ends. Usage: steady.py HOST PORT RATE HOST_HEADER; prints
-one line of JSON: how many were sent, and how often each kind of outcome came (a status, or the name of an error).
+one line of JSON: how many were sent, and how often each kind of outcome came: a status, the name of an error, CUT_OFF
+for an answer that ended in its middle, CLOSED for a connection that ended without a byte of one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 
 CONNECTIONS = 25
 LIMIT = 20.0
+CUT_OFF, CLOSED = "cut off", "closed"
 
 
 class Asker:
@@ -22,21 +24,28 @@ class Asker:
     def __init__(self, host: str, port: int, request: bytes, seen: Counter[str]) -> None:
         self._place, self._request, self._seen = (host, port), request, seen
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._answered = False
 
     async def once(self) -> None:
         try:
             async with asyncio.timeout(LIMIT):
                 self._seen[await self._ask()] += 1
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        except (OSError, TimeoutError) as error:
             self._seen[type(error).__name__] += 1
+            self.close()
+        except asyncio.IncompleteReadError as error:
+            # After the head, what is missing is always the rest of an answer that has begun.
+            self._seen[CUT_OFF if self._answered or error.partial else CLOSED] += 1
             self.close()
 
     async def _ask(self) -> str:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._place)
         reader, writer = self._streams
+        self._answered = False
         writer.write(self._request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        self._answered = True
         at = head.find(b"content-length: ")
         if at >= 0:
             await reader.readexactly(int(head[at + 16 :].split(b"\r\n", 1)[0]))

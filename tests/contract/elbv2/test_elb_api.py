@@ -178,6 +178,13 @@ async def test_br_26_known_attributes_are_kept_and_made_up_ones_refused_by_name(
             "modify_target_group_attributes", TargetGroupArn=group, Attributes=[{"Key": "nope", "Value": "1"}]
         )
         assert (code, "'nope'" in text) == ("ValidationError", True)
+        cookies = {"stickiness.enabled": "true", "stickiness.type": "app_cookie"}
+        code, text = await elb.refused(
+            "modify_target_group_attributes",
+            TargetGroupArn=group,
+            Attributes=[{"Key": key, "Value": value} for key, value in cookies.items()],
+        )
+        assert (code, "'app_cookie'" in text) == ("InvalidConfigurationRequest", True)
         protect = [{"Key": "deletion_protection.enabled", "Value": "true"}]
         await elb("modify_load_balancer_attributes", LoadBalancerArn=balancer, Attributes=protect)
         assert (await elb.refused("delete_load_balancer", LoadBalancerArn=balancer))[0] == "OperationNotPermitted"

@@ -78,7 +78,20 @@ async def test_a_load_balancer_serves_its_healthy_targets(tmp_path: Path) -> Non
                         f"http://127.0.0.1:{port}/", headers={"Host": balancer["DNSName"]}
                     ) as answer:
                         assert answer.status == 200
+                        assert "AWSALB" not in answer.cookies
                         seen.add(await answer.text())
+            sticky = [{"Key": "stickiness.enabled", "Value": "true"}]
+            await call("modify_target_group_attributes", TargetGroupArn=group, Attributes=sticky)
+            async with asyncio.timeout(10):
+                cookie = None
+                while cookie is None:
+                    async with http.get(f"http://127.0.0.1:{port}/") as answer:
+                        cookie, body = answer.cookies.get("AWSALB"), await answer.text()
+            assert cookie["max-age"] == "86400"
+            for _ in range(5):
+                headers = {"Cookie": f"AWSALB={cookie.coded_value}"}
+                async with http.get(f"http://127.0.0.1:{port}/", headers=headers) as answer:
+                    assert await answer.text() == body
             await call("deregister_targets", TargetGroupArn=group, Targets=targets[:1])
             waiter = await asyncio.to_thread(client.get_waiter, "target_deregistered")
             await asyncio.to_thread(

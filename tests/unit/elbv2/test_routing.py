@@ -99,3 +99,25 @@ def test_actions_and_conditions() -> None:
         rule = replace(w.rules[0], actions=actions([given]))
         made = snapshot(replace(w, rules=[rule]), ["127.0.0.1"], lambda arn: "127.0.0.1", resolve)
         assert made.listeners[0].hosts[0].routes[0].action == expected
+
+
+def test_stickiness_of_groups_and_of_targets() -> None:
+    w = world("one")
+    other = replace(GROUP, arn=GROUP.arn.replace("web", "other"))
+    sticky = replace(
+        GROUP,
+        attributes=(("stickiness.enabled", "true"), ("stickiness.lb_cookie.duration_seconds", "60")),
+    )
+    config = {
+        "TargetGroups": [{"TargetGroupArn": sticky.arn}, {"TargetGroupArn": other.arn, "Weight": 2}],
+        "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 30},
+    }
+    rule = replace(w.rules[0], actions=actions([{"Type": "forward", "ForwardConfig": config}]))
+    made = snapshot(
+        replace(w, rules=[rule], groups=[sticky, other]), ["127.0.0.1"], lambda arn: "127.0.0.1", resolve
+    )
+    assert made.listeners[0].hosts[0].routes[0].action == Forward(
+        (("us-east-1-web-00", 1), ("us-east-1-other-00", 2)),
+        sticky=30.0,
+        sticky_targets=(("us-east-1-web-00", 60.0),),
+    )

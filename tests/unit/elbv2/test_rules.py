@@ -41,6 +41,21 @@ def test_a_redirect_shows_what_stays() -> None:
 @pytest.mark.parametrize(
     ("given", "code"),
     [
+        *(
+            (
+                [
+                    {
+                        "Type": "forward",
+                        "ForwardConfig": {
+                            "TargetGroups": [{"TargetGroupArn": ARN}],
+                            "TargetGroupStickinessConfig": sticky,
+                        },
+                    }
+                ],
+                "ValidationError",
+            )
+            for sticky in ({"Enabled": True}, {"Enabled": True, "DurationSeconds": 604801})
+        ),
         ([], "ValidationError"),
         ([{"Type": "forward"}], "ValidationError"),
         ([{"Type": "authenticate-oidc"}], "InvalidConfigurationRequest"),

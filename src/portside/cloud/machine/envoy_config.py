@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
 from portside.cloud.machine.envoy_match import SOURCE_HEADER, match_of, needs_source
+from portside.cloud.machine.envoy_sticky import chosen_before, kept_config, target_config, weighted
+from portside.cloud.machine.envoy_sticky import filter_config as sticky_filter
 from portside.cloud.machine.proxy import (
     Action,
     Cluster,
@@ -216,13 +218,14 @@ def _listener(directory: Path, listener: Listener) -> Json:
             ]
         },
         "http_filters": [
+            sticky_filter(),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {
                     "@type": _TYPE + "extensions.filters.http.router.v3.Router",
                     "suppress_envoy_headers": True,
                 },
-            }
+            },
         ],
     }
     if needs_source(listener):
@@ -314,7 +317,7 @@ def _virtual_host(listener: Listener, host: VirtualHost) -> Json:
     return {
         "name": host.name,
         "domains": list(host.domains),
-        "routes": [_route(listener, host, route) for route in host.routes],
+        "routes": [made for route in host.routes for made in _routes(listener, host, route)],
         "request_headers_to_add": added,
         "request_headers_to_remove": removed,
     }
@@ -344,14 +347,30 @@ def _no_such_host(listener: Listener) -> list[Json]:
     ]
 
 
-def _route(listener: Listener, host: VirtualHost, route: Route) -> Json:
-    return {"match": match_of(route.match), **_action(listener, host, route.action)}
+def _routes(listener: Listener, host: VirtualHost, route: Route) -> list[Json]:
+    """One; before it, with sticky clusters, one for each."""
+    match, action = match_of(route.match), route.action
+    made = [{"match": match, **_action(listener, host, action)}]
+    if not isinstance(action, Forward) or action.sticky is None:
+        return made
+    used = [name for name, weight in action.clusters if weight > 0]
+    if len(used) == 1:
+        return made
+    kept = [
+        {
+            "match": chosen_before(match, name),
+            **_forward(host, _idle(listener), replace(action, clusters=((name, 1),))),
+            **kept_config(name, action.sticky),
+        }
+        for name in used
+    ]
+    return kept + made
 
 
 def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
     match action:
-        case Forward(clusters):
-            return {"route": _forward(host, _idle(listener), clusters)}
+        case Forward():
+            return _forward(host, _idle(listener), action)
         case Redirect(path=path, query=query) if query and (path is None or _FORMER_PATH in path):
             return _computed_redirect(action, listener.port)
         case Redirect():
@@ -369,15 +388,19 @@ def _action(listener: Listener, host: VirtualHost, action: Action) -> Json:
             assert_never(action)
 
 
-def _forward(host: VirtualHost, listener_idle: float, clusters: tuple[tuple[str, int], ...]) -> Json:
-    used = [(name, weight) for name, weight in clusters if weight > 0]
+def _forward(host: VirtualHost, listener_idle: float, action: Forward) -> Json:
+    used = [(name, weight) for name, weight in action.clusters if weight > 0]
+    sticky = dict(action.sticky_targets)
     target: Json
+    more: Json = {}
     if not used:
         target = {"cluster": UNAVAILABLE}
     elif len(used) == 1:
-        target = {"cluster": used[0][0]}
+        ((name, _),) = used
+        target = {"cluster": name}
+        more = target_config(sticky[name]) if name in sticky else {}
     else:
-        target = {"weighted_clusters": {"clusters": [{"name": n, "weight": w} for n, w in used]}}
+        target = weighted(used, sticky, action.sticky)
     made: Json = {
         **target,
         # No limit on a whole answer, only on silence. Nothing is ever sent a second time: as on AWS, a target that
@@ -386,7 +409,7 @@ def _forward(host: VirtualHost, listener_idle: float, clusters: tuple[tuple[str,
     }
     if host.idle_timeout != listener_idle:
         made["idle_timeout"] = _seconds(host.idle_timeout)
-    return made
+    return {"route": made} | more
 
 
 def _redirect(action: Redirect, port: int) -> Json:

@@ -36,9 +36,15 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Requests go to the clusters by weight. No weight at all, or no endpoints in the chosen cluster: 503."""
+    """Requests go to the clusters by weight. No weight at all, or no endpoints in the chosen cluster: 503.
+
+    Cookies make clients stay, for so many seconds: `sticky` with the cluster that was chosen for them,
+    `sticky_targets` with the endpoint that answered them, by cluster.
+    """
 
     clusters: tuple[tuple[str, int], ...]
+    sticky: float | None = None
+    sticky_targets: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

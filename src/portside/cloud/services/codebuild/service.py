@@ -19,8 +19,9 @@ from portside.cloud.services.calls import Calls, Roles, Service
 from portside.cloud.services.codebuild import records
 from portside.cloud.services.codebuild.api import CodeBuildApi
 from portside.cloud.services.codebuild.build_loop import BuildLoop
-from portside.cloud.services.codebuild.execution import BUILD_LABEL, CLOUD_LABEL, Execution
+from portside.cloud.services.codebuild.execution import Execution
 from portside.cloud.services.codebuild.outside import BuildImages, Endpoint, Guards
+from portside.cloud.services.codebuild.preparing import BUILD_LABEL, CLOUD_LABEL
 from portside.cloud.services.codebuild.sources import Sources
 
 

@@ -17,7 +17,7 @@ from portside.cloud.services.ecs import errors, names, rollout, shift_records, s
 from portside.cloud.services.ecs.clusters import active_cluster
 from portside.cloud.services.ecs.pages import page
 from portside.cloud.services.ecs.records import Deployment, DeploymentStatus, Rollout, Service
-from portside.cloud.services.ecs.service_turn import breaker_of
+from portside.cloud.services.ecs.rollout import breaker_of
 from portside.cloud.services.ecs.shift_records import LifecycleStage, Shift
 from portside.cloud.services.ecs.wakes import Wakes
 

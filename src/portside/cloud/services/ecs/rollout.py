@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from portside.cloud.services.ecs.desired import Member, Stage, surplus
-from portside.cloud.services.ecs.records import Deployment, DeploymentStatus, Rollout
+from portside.cloud.services.ecs.records import Deployment, DeploymentStatus, Rollout, Service
 
 LOWEST_THRESHOLD = 3
 HIGHEST_THRESHOLD = 200
@@ -203,4 +203,17 @@ def tripped(deployment: Deployment, desired: int, breaker: Breaker) -> bool:
         breaker.enabled
         and deployment.rollout is Rollout.IN_PROGRESS
         and deployment.failed >= threshold(desired, breaker)
+    )
+
+
+def breaker_of(service: Service) -> Breaker:
+    """The circuit breaker's settings in a service's deployment configuration."""
+    given = (service.spec.get("deploymentConfiguration") or {}).get("deploymentCircuitBreaker") or {}
+    thresholds = given.get("thresholdConfiguration") or {}
+    return Breaker(
+        enabled=bool(given.get("enable")),
+        rollback=bool(given.get("rollback")),
+        kind=thresholds.get("type") or "BOUNDED_PERCENT",
+        value=int(thresholds.get("value") or 50),
+        reset=given.get("resetOnHealthyTask", True),
     )

@@ -20,7 +20,8 @@ from portside.cloud.services.ecs.deployment_alarms import AlarmSeen
 from portside.cloud.services.ecs.fargate import Room, uses_fargate
 from portside.cloud.services.ecs.names import account_of, service_role_caller
 from portside.cloud.services.ecs.records import DeploymentStatus, Rollout, Service, ServiceStatus, Task
-from portside.cloud.services.ecs.service_turn import Seen, ServiceTurn, TargetSeen
+from portside.cloud.services.ecs.service_look import Seen, TargetSeen
+from portside.cloud.services.ecs.service_turn import ServiceTurn
 from portside.cloud.services.ecs.shift_records import Shift
 from portside.cloud.services.ecs.targets import target_of
 from portside.cloud.services.ecs.traffic import Traffic

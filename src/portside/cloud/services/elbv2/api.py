@@ -1,8 +1,8 @@
 """The ELBv2 API: Application Load Balancers, their attributes and tags.
 
 Validates, writes and answers. Target groups are in `group_operations.py`, listeners and rules in
-`listener_operations.py`; both are parts of `ElbApi`. Listeners speak HTTP. Stickiness is kept as set but not
-applied; network and gateway load balancers, HTTPS, Lambda targets and authentication are refused.
+`listener_operations.py`; both are parts of `ElbApi`. Listeners speak HTTP.
+Network and gateway load balancers, HTTPS, Lambda targets and authentication are refused.
 """
 
 from __future__ import annotations

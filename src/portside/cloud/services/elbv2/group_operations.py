@@ -12,7 +12,6 @@ from dataclasses import replace
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, operation
 from portside.cloud.services.elbv2 import attributes, records
@@ -48,7 +47,6 @@ class GroupOperations:
     _clock: Clock
     _calls: Calls
     _resolve: Resolve
-    _log: Log
     _target_loop: TargetLoop
     _proxy_loop: ProxyLoop
 
@@ -149,8 +147,7 @@ class GroupOperations:
         wanted = attributes.changed(
             attributes.TARGET_GROUP, present.attributes, params["Attributes"], "Target group"
         )
-        if attributes.value(attributes.TARGET_GROUP, wanted, "stickiness.enabled") == "true":
-            self._log.warning("stickiness is kept as set but not applied", group=present.name)
+        _check_stickiness(wanted)
         with self._database.write() as tx:
             records.store_group(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
@@ -247,6 +244,19 @@ class GroupOperations:
             if error.code != "InvalidVpcID.NotFound":
                 raise
             raise AwsError("ValidationError", f"The VPC ID '{vpc}' is not found") from None
+
+
+def _check_stickiness(wanted: attributes.Attributes) -> None:
+    """Cookies of the application are not followed here."""
+
+    def setting(key: str) -> str:
+        return attributes.value(attributes.TARGET_GROUP, wanted, f"stickiness.{key}")
+
+    if setting("enabled") == "true" and setting("type") == "app_cookie":
+        raise invalid(
+            "portside's load balancers do not offer stickiness of type 'app_cookie'; 'lb_cookie' keeps clients "
+            "with their target by a cookie of the load balancer's own"
+        )
 
 
 def _target(group: TargetGroup, given: Params) -> Target:

@@ -63,8 +63,10 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
     """`shared` are the addresses on which all load balancers listen together; `own_address` is the one that a load
     balancer has for itself, by its ARN."""
     balancers = {lb.arn: lb for lb in world.load_balancers}
+    sticky = _sticky(world.groups)
     routes: dict[str, tuple[Route, ...]] = {
-        li.arn: tuple(_route(rule) for rule in world.rules if rule.listener == li.arn) for li in world.listeners
+        li.arn: tuple(_route(rule, sticky) for rule in world.rules if rule.listener == li.arn)
+        for li in world.listeners
     }
     sockets: list[Socket] = []
     for port in sorted({li.port for li in world.listeners}):
@@ -137,6 +139,16 @@ def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: 
     )
 
 
+def _sticky(groups: Iterable[TargetGroup]) -> dict[str, float]:
+    """By ARN: for how many seconds a group's clients stay with their target."""
+    seconds = "stickiness.lb_cookie.duration_seconds"
+    return {
+        group.arn: float(attributes.value(attributes.TARGET_GROUP, group.attributes, seconds))
+        for group in groups
+        if attributes.value(attributes.TARGET_GROUP, group.attributes, "stickiness.enabled") == "true"
+    }
+
+
 def _groups_of(rule: Rule) -> list[str]:
     return [
         entry["TargetGroupArn"]
@@ -148,8 +160,8 @@ def _groups_of(rule: Rule) -> list[str]:
 # Rules
 
 
-def _route(rule: Rule) -> Route:
-    return Route(match_of(rule.conditions), _action(rule.actions[-1]))
+def _route(rule: Rule, sticky: Mapping[str, float]) -> Route:
+    return Route(match_of(rule.conditions), _action(rule.actions[-1], sticky))
 
 
 def match_of(conditions: Iterable[Params]) -> Match:
@@ -177,13 +189,10 @@ def match_of(conditions: Iterable[Params]) -> Match:
     return Match(hosts, paths, methods, tuple(headers), tuple(queries), sources)
 
 
-def _action(action: Params) -> Action:
+def _action(action: Params, sticky: Mapping[str, float]) -> Action:
     match action["Type"]:
         case "forward":
-            entries = action["ForwardConfig"]["TargetGroups"]
-            return Forward(
-                tuple((cluster_name(entry["TargetGroupArn"]), int(entry["Weight"])) for entry in entries)
-            )
+            return _forward(action["ForwardConfig"], sticky)
         case "redirect":
             return _redirect(action["RedirectConfig"])
         case _:
@@ -191,6 +200,20 @@ def _action(action: Params) -> Action:
             return FixedResponse(
                 int(config["StatusCode"]), config.get("ContentType", "text/plain"), config.get("MessageBody", "")
             )
+
+
+def _forward(config: Params, sticky: Mapping[str, float]) -> Forward:
+    entries = config["TargetGroups"]
+    groups = config.get("TargetGroupStickinessConfig") or {}
+    return Forward(
+        tuple((cluster_name(entry["TargetGroupArn"]), int(entry["Weight"])) for entry in entries),
+        sticky=float(groups["DurationSeconds"]) if groups.get("Enabled") else None,
+        sticky_targets=tuple(
+            (cluster_name(arn), sticky[arn])
+            for arn in (entry["TargetGroupArn"] for entry in entries)
+            if arn in sticky
+        ),
+    )
 
 
 def _redirect(config: Params) -> Redirect:

@@ -16,6 +16,7 @@ from portside.cloud.services.calls import Params
 MOST_VALUES = 5
 MOST_WILDCARDS = 5
 LONGEST = 128
+LONGEST_STICKINESS = 604_800
 CONTENT_TYPES = ("text/plain", "text/css", "text/html", "application/javascript", "application/json")
 _PLACEHOLDERS = ("#{protocol}", "#{host}", "#{port}", "#{path}", "#{query}")
 
@@ -98,6 +99,11 @@ def _forward(action: Params) -> Params:
     if any(not 0 <= entry["Weight"] <= 999 for entry in entries):
         raise AwsError("ValidationError", "The weight of a target group must be between 0 and 999")
     sticky = config.get("TargetGroupStickinessConfig") or {"Enabled": False}
+    if sticky.get("Enabled") and not 1 <= int(sticky.get("DurationSeconds") or 0) <= LONGEST_STICKINESS:
+        raise AwsError(
+            "ValidationError",
+            f"Target group stickiness needs DurationSeconds between 1 and {LONGEST_STICKINESS} when it is enabled",
+        )
     forward: Params = {"ForwardConfig": {"TargetGroups": entries, "TargetGroupStickinessConfig": sticky}}
     if len(entries) == 1:
         forward["TargetGroupArn"] = entries[0]["TargetGroupArn"]
