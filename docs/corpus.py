@@ -163,17 +163,24 @@ class Account:
 
     async def reason(self, stack: str) -> str:
         """Of the oldest event that failed and was not merely cancelled; else why the stack turned back."""
-        answer = await self.call("cloudformation", "DescribeStackEvents", StackName=stack)
+        events: list[dict[str, Any]] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = await self.call("cloudformation", "DescribeStackEvents", StackName=stack, **more)
+            events += answer["StackEvents"]
+            if not answer.get("NextToken"):
+                break
+            more = {"NextToken": answer["NextToken"]}
         failed = [
             each
-            for each in answer["StackEvents"]
+            for each in events
             if each["ResourceStatus"].endswith("_FAILED")
             and "cancelled" not in each.get("ResourceStatusReason", "")
         ]
         if not failed:
             turned = [
                 each
-                for each in answer["StackEvents"]
+                for each in events
                 if each["ResourceStatus"] == "ROLLBACK_IN_PROGRESS" and each.get("ResourceStatusReason")
             ]
             return str(turned[-1]["ResourceStatusReason"]) if turned else ""
