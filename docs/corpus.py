@@ -216,7 +216,7 @@ async def walk(account: Account, shown: str, body: str, place: str) -> Outcome:
             tried.add(missing[1])
             if not await account.provide(missing[1], place):
                 break
-        elif "already exists" in reason and not fresh:
+        elif ("already exists" in reason or "Embedded stack" in reason) and not fresh:
             fresh = True
         else:
             break

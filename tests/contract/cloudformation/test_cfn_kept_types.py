@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from cfn_ancillary import Cloud, of, showing
@@ -19,7 +21,7 @@ from portside.cloud.services.ancillary import Ancillary
 from portside.cloud.services.cloudformation.api import CloudFormationApi
 from portside.cloud.services.codedeploy.api import CodeDeployApi
 from portside.cloud.services.logs.api import LogsApi
-from portside.testing.server import ACCOUNT, quiet_log
+from portside.testing.server import ACCOUNT, quiet_log, serve
 
 
 @pytest.fixture
@@ -148,3 +150,53 @@ async def test_a_web_acl_and_what_has_it(cloud: Cloud) -> None:
     assert found["WebACL"]["Description"] == "ours"
     await cloud.delete()
     assert (await cloud.ask("wafv2", "ListWebACLs", Scope="REGIONAL"))["WebACLs"] == []
+
+
+async def test_boto3_speaks_to_codedeploy(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db")
+    try:
+        made = CodeDeployApi(database=database, ids=Ids(1), clock=SystemClock(), log=quiet_log())
+        async with serve([made.service()]) as url:
+            await asyncio.to_thread(_walk, url)
+    finally:
+        database.close()
+
+
+def _walk(url: str) -> None:
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = boto3.client("codedeploy", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_application(applicationName="web", computePlatform="ECS", tags=[{"Key": "a", "Value": "1"}])
+    with pytest.raises(client.exceptions.ApplicationAlreadyExistsException):
+        client.create_application(applicationName="web")
+    with pytest.raises(client.exceptions.ClientError, match="failed to satisfy constraint"):
+        client.create_application(applicationName="no spaces")
+    group = {"applicationName": "web", "deploymentGroupName": "blue", "serviceRoleArn": "arn:aws:iam::1:role/r"}
+    with pytest.raises(client.exceptions.InvalidDeploymentStyleException):
+        client.create_deployment_group(**group)
+    style = {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"}
+    client.create_deployment_group(**group, deploymentStyle=style)
+    client.update_application(applicationName="web", newApplicationName="shop")
+    assert client.list_deployment_groups(applicationName="shop")["deploymentGroups"] == ["blue"]
+    client.update_deployment_group(
+        applicationName="shop", currentDeploymentGroupName="blue", newDeploymentGroupName="green"
+    )
+    shown = client.get_deployment_group(applicationName="shop", deploymentGroupName="green")["deploymentGroupInfo"]
+    assert (shown["deploymentConfigName"], shown["deploymentStyle"]) == ("CodeDeployDefault.ECSAllAtOnce", style)
+    assert (shown["applicationName"], shown["deploymentGroupName"]) == ("shop", "green")
+    assert (
+        "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+        in client.list_deployment_configs()["deploymentConfigsList"]
+    )
+    ready = client.get_deployment_config(deploymentConfigName="CodeDeployDefault.HalfAtATime")[
+        "deploymentConfigInfo"
+    ]
+    assert ready["minimumHealthyHosts"] == {"type": "FLEET_PERCENT", "value": 50}
+    assert client.get_application(applicationName="shop")["application"]["createTime"].year > 2000
+    with pytest.raises(client.exceptions.ClientError, match="does not offer codedeploy:CreateDeployment"):
+        client.create_deployment(applicationName="shop", deploymentGroupName="green")
+    client.delete_application(applicationName="shop")
+    with pytest.raises(
+        client.exceptions.ApplicationDoesNotExistException, match="No application found for name: shop"
+    ):
+        client.get_application(applicationName="shop")
+    client.close()

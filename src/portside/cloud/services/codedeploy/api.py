@@ -6,7 +6,6 @@ are not here. What ECS deploys with blue and green, it does by the deployment st
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,8 +20,6 @@ from portside.cloud.services.calls import Caller, Params, Service, operation, op
 from portside.cloud.services.codedeploy import records
 from portside.cloud.services.codedeploy.records import DEFAULTS, PREDEFINED, Item, Kind
 
-_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,100}")
-_PLATFORMS = ("Server", "Lambda", "ECS")
 _NOUNS = {
     Kind.APPLICATION: ("Application", "application"),
     Kind.GROUP: ("DeploymentGroup", "Deployment Group"),
@@ -46,8 +43,6 @@ class CodeDeployApi:
     @operation("CreateApplication")
     def create_application(self, caller: Caller, params: Params) -> Params:
         platform = params.get("computePlatform") or "Server"
-        if platform not in _PLATFORMS:
-            raise AwsError("InvalidComputePlatformException", "The compute platform is invalid.")
         made = self._ids.uuid()
         spec = {
             "applicationId": made,
@@ -279,9 +274,7 @@ class CodeDeployApi:
     # What all have in common
 
     def _make(self, item: Item, also: Callable[[Any], None] | None = None) -> None:
-        shown, noun = _NOUNS[item.kind]
-        if not _NAME.fullmatch(item.name):
-            raise AwsError(f"Invalid{shown}NameException", f"The {noun} name is invalid: {item.name}")
+        shown, _ = _NOUNS[item.kind]
         with self._db.write() as tx:
             if records.one(tx, item.region, item.kind, item.name, item.application) is not None:
                 raise AwsError(f"{shown}AlreadyExistsException", f"{shown} already exists: {item.name}")
