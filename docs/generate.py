@@ -27,6 +27,7 @@ SERVICES = (
     "cloudwatch",
     "codebuild",
     "codeconnections",
+    "codedeploy",
     "codepipeline",
     "ecr",
     "ecs",

@@ -95,6 +95,7 @@ class Cloud:
             "cloudwatch": self._make_cloudwatch,
             "autoscaling": self._make_autoscaling,
             "application-autoscaling": self._make_application_autoscaling,
+            "codedeploy": self._make_codedeploy,
             "codepipeline": self._make_codepipeline,
             "codeconnections": self._make_codeconnections,
             "codestar-connections": self._make_codestar_connections,
@@ -116,7 +117,8 @@ class Cloud:
                 "/_portside/credentials": self._credentials,
                 "/_portside/metadata": self._metadata,
                 "/_portside/exec": self._execute,
-                "/_portside/waitcondition": self._wait_condition,
+                "/_portside/waitcondition": self._stack_page,
+                "/_portside/customresource": self._stack_page,
             },
             account=settings.account,
             region=settings.region,
@@ -518,10 +520,17 @@ class Cloud:
             ancillary=self.ancillary,
             tracking=tracking,
             scheduled=scheduled,
+            ids=self.ids,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)
             api.groups.resume()
+        if api.notifications is not None:
+            telling = api.notifications.telling
+            await self._parts.enter_async_context(telling.loop)
+            telling.resume()
+            for service in ("autoscaling", "ec2"):
+                self.ancillary.subscribe(service, telling.changed)
         return api.service()
 
     async def _bound(self) -> Bindings:
@@ -554,6 +563,12 @@ class Cloud:
         self.ancillary.subscribe("s3", pipelines.sources.wake)
         await self._parts.enter_async_context(pipelines)
         return pipelines.service()
+
+    async def _make_codedeploy(self) -> Service:
+        await self._load("codedeploy", "codedeploy.api")
+        from portside.cloud.services.codedeploy.api import CodeDeployApi
+
+        return CodeDeployApi(**self._shared).service()
 
     async def _make_codeconnections(self) -> Service:
         return await self._connections("codeconnections")
@@ -612,7 +627,7 @@ class Cloud:
         assert self._pages_of_tasks is not None
         await self._pages_of_tasks.credentials(connection, receive, send)
 
-    async def _wait_condition(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _stack_page(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("cloudformation")
         assert self._stacks is not None
         await self._stacks.page(connection, receive, send)
