@@ -2,7 +2,9 @@
 
 `make corpus` calls it with the folder of the corpus, which is not part of this project; without one it says so and
 writes nothing. Each template gets a cloud of its own, whose machine has every image and whose targets are all healthy,
-and parameters by the rules of `values`. A stack that is created is deleted again.
+and parameters by the rules of `invented.py`. What a template imports is made first, from a template of its set if there
+is one; where it wants a name that the account has already, it is given other names; wait conditions get their signal.
+A stack that is created is deleted again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from portside.cloud.app import Cloud
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.protocol.errors import AwsError
@@ -27,14 +31,18 @@ from portside.cloud.services.calls import Caller
 from portside.cloud.settings import CloudSettings, Home
 from portside.testing.machine import FakeMachine
 
+sys.path.insert(0, str(Path(__file__).parent))
+from invented import BUCKET, Invented
+
 PAGE = Path(__file__).parent / "reference" / "corpus.md"
 ACCOUNT, REGION = "000000000000", "us-east-1"
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-BUCKET = "corpus"
 SUFFIXES = (".yaml", ".yml", ".json", ".template")
 LIMIT = 120.0
+_MISSING = re.compile(r"No export named (\S+) found")
 WORKERS = 2
+DEPTH = 3
+ADDRESS = "127.0.0.89"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,18 @@ class Account:
     def __init__(self, cloud: Cloud, clock: SystemClock) -> None:
         self._cloud = cloud
         self._clock = clock
-        self.facts: dict[str, Any] = {}
+        self.files: dict[str, bytes] = {}
+        self.invented: Invented
+        self._stacks = 0
+        endpoint = f"http://{ADDRESS}:{cloud.server.port}"
+        self._caller = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint=endpoint)
+        self._told: set[str] = set()
 
     async def call(self, service: str, operation: str, **params: Any) -> Any:
-        return await self._cloud.dispatcher(service, operation, params, CALLER)
+        return await self._cloud.dispatcher(service, operation, params, self._caller)
 
-    async def prepare(self, files: dict[str, bytes]) -> None:
-        """Default VPC, key pair, bucket with the folder's files, certificate, secret, alarm topic."""
+    async def prepare(self, files: dict[str, bytes], body: str) -> None:
+        """Default VPC, key pair, bucket with the folder's files, and a certificate if the template speaks of one."""
         vpc = (await self.call("ec2", "DescribeVpcs"))["Vpcs"][0]
         subnets = (await self.call("ec2", "DescribeSubnets"))["Subnets"]
         groups = (await self.call("ec2", "DescribeSecurityGroups"))["SecurityGroups"]
@@ -65,14 +78,27 @@ class Account:
         await self.call("s3", "CreateBucket", Bucket=BUCKET)
         for key, content in files.items():
             await self.call("s3", "PutObject", Bucket=BUCKET, Key=key, Body=content)
-        self.facts = {
+        self.files = files
+        facts = {
             "vpc": vpc["VpcId"],
             "cidr": vpc["CidrBlock"],
-            "subnets": [each["SubnetId"] for each in subnets[:2]],
+            "subnets": [each["SubnetId"] for each in subnets],
             "group": groups[0]["GroupId"],
             "group_name": groups[0]["GroupName"],
             "image": images[0]["ImageId"],
+            "certificate": await self._certificate() if "ertificate" in body else "",
         }
+        self.invented = Invented(self.call, facts, ACCOUNT, REGION)
+
+    async def _certificate(self) -> str:
+        from portside.cloud.services.certificates import authority
+
+        mine = authority.new_authority("of the corpus", 1, self._clock.now())
+        pair = authority.issue(mine, ("app.example.com",), "EC_prime256v1", 2, self._clock.now())
+        made = await self.call(
+            "acm", "ImportCertificate", Certificate=pair.chain.encode(), PrivateKey=pair.key.encode()
+        )
+        return str(made["CertificateArn"])
 
     async def settle(self, stack: str) -> str:
         end = self._clock.now() + LIMIT
@@ -82,21 +108,90 @@ class Account:
             ]
             if not status.endswith("_IN_PROGRESS") or self._clock.now() > end:
                 return status
+            if status == "CREATE_IN_PROGRESS":
+                await self._signal(stack)
             await self._clock.sleep_until(self._clock.now() + 0.05)
+
+    async def _signal(self, stack: str) -> None:
+        """Say to each handle that a condition waits for that all is well, as a program on an instance would."""
+        answer = await self.call("cloudformation", "DescribeStackResources", StackName=stack)
+        kinds = {each["ResourceType"]: each["ResourceStatus"] for each in answer["StackResources"]}
+        if kinds.get("AWS::CloudFormation::WaitCondition") != "CREATE_IN_PROGRESS":
+            return
+        for each in answer["StackResources"]:
+            url = each.get("PhysicalResourceId") or ""
+            if each["ResourceType"] != "AWS::CloudFormation::WaitConditionHandle" or url in self._told:
+                continue
+            self._told.add(url)
+            word = {"Status": "SUCCESS", "UniqueId": "corpus", "Reason": "done", "Data": "done"}
+            async with aiohttp.ClientSession() as session, session.put(url, json=word) as response:
+                response.raise_for_status()
+
+    async def create(self, body: str, place: str, *, name: str = "", fresh: bool = False) -> tuple[str, str]:
+        """The id of a new stack and the status that it comes to."""
+        where = {"TemplateBody": body}
+        if len(body.encode()) > 51200:
+            await self.call("s3", "PutObject", Bucket=BUCKET, Key="whole", Body=body.encode())
+            where = {"TemplateURL": f"https://{BUCKET}.s3.amazonaws.com/whole"}
+        summary = await self.call("cloudformation", "GetTemplateSummary", **where)
+        declared = summary.get("Parameters") or []
+        self._stacks += 1
+        made = await self.call(
+            "cloudformation",
+            "CreateStack",
+            StackName=name or f"corpus{self._stacks}",
+            Parameters=await self.invented.values(declared, body, place, self.files, fresh=fresh),
+            Capabilities=CAPABILITIES,
+            **where,
+        )
+        return made["StackId"], await self.settle(made["StackId"])
+
+    async def provide(self, export: str, place: str, depth: int = 0) -> bool:
+        """Make a stack of another template of the set that exports a name."""
+        for other, content in self.files.items():
+            text = content.decode(errors="replace")
+            if other == place or "Export" not in text:
+                continue
+            cut = max((at for at in range(len(export)) if export[at:] in text), key=lambda at: -at, default=None)
+            if cut is None or len(export) - cut < 3:
+                continue
+            prefix = export[:cut].rstrip("-:")
+            name = prefix if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", prefix) else ""
+            with contextlib.suppress(AwsError):
+                stack, status = await self.create(text, other, name=name)
+                if status != "CREATE_COMPLETE" and depth < DEPTH:
+                    missing = _MISSING.search(await self.reason(stack))
+                    await self.call("cloudformation", "DeleteStack", StackName=stack)
+                    await self.settle(stack)
+                    if missing and await self.provide(missing[1], other, depth + 1):
+                        stack, status = await self.create(text, other, name=name)
+                exports = (await self.call("cloudformation", "ListExports"))["Exports"]
+                if export in {each["Name"] for each in exports}:
+                    return True
+                await self.call("cloudformation", "DeleteStack", StackName=stack)
+                await self.settle(stack)
+        return False
 
     async def reason(self, stack: str) -> str:
         """Of the oldest event that failed and was not merely cancelled; else why the stack turned back."""
-        answer = await self.call("cloudformation", "DescribeStackEvents", StackName=stack)
+        events: list[dict[str, Any]] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = await self.call("cloudformation", "DescribeStackEvents", StackName=stack, **more)
+            events += answer["StackEvents"]
+            if not answer.get("NextToken"):
+                break
+            more = {"NextToken": answer["NextToken"]}
         failed = [
             each
-            for each in answer["StackEvents"]
+            for each in events
             if each["ResourceStatus"].endswith("_FAILED")
             and "cancelled" not in each.get("ResourceStatusReason", "")
         ]
         if not failed:
             turned = [
                 each
-                for each in answer["StackEvents"]
+                for each in events
                 if each["ResourceStatus"] == "ROLLBACK_IN_PROGRESS" and each.get("ResourceStatusReason")
             ]
             return str(turned[-1]["ResourceStatusReason"]) if turned else ""
@@ -104,106 +199,39 @@ class Account:
         return f"{first['LogicalResourceId']} ({first['ResourceType']}): {first.get('ResourceStatusReason', '')}"
 
 
-def values(declared: list[dict[str, Any]], facts: dict[str, Any]) -> list[dict[str, str]]:
-    """A value for each parameter of GetTemplateSummary that has no default or one that names somebody's resource."""
-    found = []
-    for each in declared:
-        name, kind, default = each["ParameterKey"], each["ParameterType"], each.get("DefaultValue")
-        many = kind.startswith("List<") or kind == "CommaDelimitedList"
-        allowed = (each.get("ParameterConstraints") or {}).get("AllowedValues")
-        special = _special(kind, facts)
-        if special is not None:
-            value = special
-        elif default:
-            continue
-        elif allowed:
-            value = str(allowed[0])
-        elif default == "":
-            continue
-        else:
-            value = _named(name, kind, facts, many)
-        if "cidr" in name.lower() and not default and not allowed:
-            # Of subnets each needs one of its own.
-            value = "10.0.0.0/16" if "vpc" in name.lower() else f"10.0.{len(found)}.0/24"
-        found.append({"ParameterKey": name, "ParameterValue": value})
-    return found
-
-
-def _special(kind: str, facts: dict[str, Any]) -> str | None:
-    """For the types whose values must exist."""
-    if kind.startswith("AWS::SSM::"):
-        return None
-    names = {
-        "AWS::EC2::VPC::Id": facts["vpc"],
-        "AWS::EC2::Subnet::Id": facts["subnets"][0],
-        "AWS::EC2::SecurityGroup::Id": facts["group"],
-        "AWS::EC2::SecurityGroup::GroupName": facts["group_name"],
-        "AWS::EC2::KeyPair::KeyName": "key",
-        "AWS::EC2::Image::Id": facts["image"],
-        "AWS::EC2::AvailabilityZone::Name": f"{REGION}a",
-        "List<AWS::EC2::Subnet::Id>": ",".join(facts["subnets"]),
-        "List<AWS::EC2::SecurityGroup::Id>": facts["group"],
-        "List<AWS::EC2::AvailabilityZone::Name>": f"{REGION}a,{REGION}b",
-        "List<AWS::EC2::VPC::Id>": facts["vpc"],
-    }
-    found: str | None = names.get(kind)
-    return found
-
-
-def _named(name: str, kind: str, facts: dict[str, Any], many: bool) -> str:
-    """For a string, by what its name speaks of."""
-    plain = name.lower()
-    if kind in ("Number", "List<Number>"):
-        return "1"
-    for words, value in (
-        (("vpcid", "vpc"), facts["vpc"]),
-        (("subnet",), ",".join(facts["subnets"]) if many else facts["subnets"][0]),
-        (("securitygroup",), facts["group"]),
-        (("keyname", "keypair"), "key"),
-        (("bucket",), BUCKET),
-        (("email",), "user@example.com"),
-        (("image", "repository"), "app"),
-        (("zone",), f"{REGION}a"),
-        (("arn",), f"arn:aws:iam::{ACCOUNT}:role/app"),
-    ):
-        if any(word in plain for word in words):
-            return str(value)
-    return "value1"
-
-
-async def one(shown: str, body: str, files: dict[str, bytes]) -> Outcome:
+async def one(shown: str, body: str, place: str, files: dict[str, bytes]) -> Outcome:
     clock = SystemClock()
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory))
         home.state.mkdir(parents=True)
         os.chdir(home.state)
-        settings = CloudSettings(port=0, address="127.0.0.89")
+        settings = CloudSettings(port=0, address=ADDRESS)
         async with Cloud(home, settings, FakeMachine(clock)) as cloud:
             account = Account(cloud, clock)
-            await account.prepare(files)
+            await account.prepare(files, body)
             try:
-                return await walk(account, shown, body)
+                return await walk(account, shown, body, place)
             except AwsError as error:
                 return Outcome(shown, "refused", f"{error.code}: {error.message}")
 
 
-async def walk(account: Account, shown: str, body: str) -> Outcome:
+async def walk(account: Account, shown: str, body: str, place: str) -> Outcome:
     """Create, and delete again."""
-    where = {"TemplateBody": body}
-    if len(body.encode()) > 51200:
-        await account.call("s3", "PutObject", Bucket=BUCKET, Key="whole", Body=body.encode())
-        where = {"TemplateURL": f"https://{BUCKET}.s3.amazonaws.com/whole"}
-    summary = await account.call("cloudformation", "GetTemplateSummary", **where)
-    made = await account.call(
-        "cloudformation",
-        "CreateStack",
-        StackName="corpus",
-        Parameters=values(summary.get("Parameters") or [], account.facts),
-        Capabilities=CAPABILITIES,
-        **where,
-    )
-    stack = made["StackId"]
-    status = await account.settle(stack)
+    stack, status = await account.create(body, place)
+    tried: set[str] = set()
+    fresh = False
+    while status == "ROLLBACK_COMPLETE":
+        reason = await account.reason(stack)
+        missing = _MISSING.search(reason)
+        if missing and missing[1] not in tried:
+            tried.add(missing[1])
+            if not await account.provide(missing[1], place):
+                break
+        elif ("already exists" in reason or "Embedded stack" in reason) and not fresh:
+            fresh = True
+        else:
+            break
+        stack, status = await account.create(body, place, fresh=fresh)
     if status != "CREATE_COMPLETE":
         return Outcome(shown, status, await account.reason(stack))
     await account.call("cloudformation", "DeleteStack", StackName=stack)
@@ -224,7 +252,11 @@ def run(work: tuple[Path, Path]) -> Outcome:
     }
     with contextlib.redirect_stderr(io.StringIO()):
         try:
-            return asyncio.run(asyncio.wait_for(one(shown, file.read_text(), files), 3 * LIMIT))
+            return asyncio.run(
+                asyncio.wait_for(
+                    one(shown, file.read_text(), file.relative_to(folder).as_posix(), files), 3 * LIMIT
+                )
+            )
         except Exception as error:
             return Outcome(shown, "failed", repr(error))
 

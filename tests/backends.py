@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,8 +27,10 @@ def reply(body: str, status: str = "200 OK", more: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def backend(name: str = "app", answer: Answer | None = None, port: int = 0) -> AsyncIterator[Backend]:
-    """`answer` gets the request line, the headers and the streams; False closes the connection."""
+async def backend(
+    name: str = "app", answer: Answer | None = None, port: int = 0, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Backend]:
+    """With a context it speaks TLS. `answer` gets the request line, the headers and the streams; False closes the connection."""
     made = Backend(name)
     writers: set[asyncio.StreamWriter] = set()
 
@@ -51,7 +55,7 @@ async def backend(name: str = "app", answer: Answer | None = None, port: int = 0
             writers.discard(writer)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -64,8 +68,16 @@ async def backend(name: str = "app", answer: Answer | None = None, port: int = 0
 
 
 def free_port() -> int:
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(number: int) -> list[int]:
+    """So many different ones."""
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with contextlib.ExitStack() as probes:
+        made = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for probe in made:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in made]

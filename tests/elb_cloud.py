@@ -12,7 +12,7 @@ from portside.cloud.kernel.clock import AWS_PACE, Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.machine.prober import Prober
-from portside.cloud.machine.proxy import Endpoint, Proxy
+from portside.cloud.machine.proxy import Endpoint, Proxy, ServerCertificate
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params
 from portside.cloud.services.elbv2.service import Elb
@@ -78,7 +78,16 @@ class ElbCloud:
         self.prober = FakeProber(self.clock)
         self.database = Database(self.directory / "state.db")
         self.calls = ec2()
-        self.elb = make_elb(self.database, self.clock, self.pace, self.proxy, self.prober, calls=self.calls)
+        self.certificates: dict[str, ServerCertificate] = {}
+        self.elb = make_elb(
+            self.database,
+            self.clock,
+            self.pace,
+            self.proxy,
+            self.prober,
+            calls=self.calls,
+            certificates=lambda arn: self.certificates.get(arn),
+        )
 
     async def call(self, operation: str, **params: Any) -> Params:
         result: Any = self.elb.service().operations[operation](CALLER, params)

@@ -17,6 +17,7 @@ from backends import Backend, backend, free_port, reply
 from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.machine.envoy import EnvoyProxy
 from portside.cloud.machine.proxy import (
+    Balancing,
     Cluster,
     Endpoint,
     FixedResponse,
@@ -26,6 +27,7 @@ from portside.cloud.machine.proxy import (
     Match,
     Redirect,
     Route,
+    Served,
     Snapshot,
     VirtualHost,
 )
@@ -425,3 +427,102 @@ async def test_a_client_with_a_cookie_stays_with_its_target_group(envoy: EnvoyPr
             if seen == {"a", "b", "c"}:
                 break
         assert seen == {"a", "b", "c"}
+
+
+async def test_the_port_of_the_client_is_told_on_request(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), client_port=True))
+        await get(port)
+        await get(port, headers={"X-Forwarded-For": "203.0.113.9"})
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", app.heads[0][1]["x-forwarded-for"])
+        assert re.fullmatch(r"203\.0\.113\.9, 127\.0\.0\.1:[0-9]+", app.heads[1][1]["x-forwarded-for"])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_headers_of_unusual_names_are_dropped_on_request(envoy: EnvoyProxy, plain: bool) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), plain_headers=plain))
+        assert (await get(port, headers={"X-Fine": "1", "X_Odd": "2", "X.Odd": "3"}))[0] == 200
+        seen = app.heads[0][1]
+        assert {"host", "x-fine", "x-forwarded-for"} <= set(seen)
+        assert ({"x_odd", "x.odd"} & set(seen) == set()) is plain
+
+
+async def test_every_answer_has_the_headers_of_the_listener(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    routes = (Route(Match(paths=("/fixed",)), FixedResponse(200)), FORWARD)
+    async with backend() as app:
+        given = (("x-frame-options", "DENY"), ("server-timing", "100%"))
+        clusters = (cluster(app),)
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, response_headers=given))
+        for path, server in (("/", "app"), ("/fixed", "awselb/2.0")):
+            headers = (await get(port, path))[2]
+            assert (headers["x-frame-options"], headers["server-timing"], headers["server"]) == (
+                "DENY",
+                "100%",
+                server,
+            )
+        await envoy.apply(snapshot(port, *routes, clusters=clusters, name_server=False))
+        for path in ("/", "/fixed"):
+            assert "server" not in (await get(port, path))[2]
+
+
+@pytest.mark.parametrize("balancing", [Balancing.RANDOM, Balancing.LEAST_REQUEST])
+async def test_other_algorithms_use_every_target_too(envoy: EnvoyProxy, balancing: Balancing) -> None:
+    port = free_port()
+    async with backend("a") as a, backend("b") as b:
+        await envoy.apply(snapshot(port, clusters=(cluster(a, b, balancing=balancing),)))
+        assert {(await get(port))[1] for _ in range(40)} == {"a", "b"}
+
+
+async def logged(envoy: EnvoyProxy, number: int) -> list[Served]:
+    """So many requests of its log, which is written a little later."""
+    found: list[Served] = []
+    async with asyncio.timeout(20):
+        while len(found) < number:
+            for part in await envoy.log():
+                found += part.served()
+                part.forget()
+                part.forget()
+    return found
+
+
+async def test_requests_are_logged(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    forward = Route(Match(), Forward((("web", 1),)), "rule-1")
+    fixed = Route(Match(paths=("/fixed",)), FixedResponse(404), "rule-2")
+    async with backend() as app:
+        await envoy.apply(snapshot(port, fixed, forward, clusters=(cluster(app),), logged=True))
+        assert list(await envoy.log()) == []
+        await get(port, "/a?b=%20c", headers={"User-Agent": 'a "b"', "Host": "shop.example.com:80"})
+        await get(port, "/fixed")
+        one, two = await logged(envoy, 2)
+        assert (one.route, one.cluster, one.endpoint) == ("rule-1", "web", Endpoint("127.0.0.1", app.port))
+        assert (one.status, one.target_status) == (200, 200)
+        assert (one.method, one.host, one.path) == ("GET", "shop.example.com:80", "/a?b=%20c")
+        assert (one.protocol, one.agent) == ("HTTP/1.1", 'a "b"')
+        assert one.client.startswith("127.0.0.1:")
+        assert one.request is not None and one.target is not None and one.response is not None
+        assert 0 < one.request + one.target + one.response <= one.whole + 0.001
+        assert min(one.sent, one.received) > 80
+        assert one.trace == app.heads[0][1]["x-amzn-trace-id"]
+        assert (two.route, two.endpoint, two.status, two.target_status) == ("rule-2", None, 404, None)
+        assert (two.target, two.response) == (None, None)
+
+
+async def test_parts_of_the_log_stay_until_they_are_forgotten(envoy: EnvoyProxy, tmp_path: Path) -> None:
+    port = free_port()
+    async with backend() as app:
+        await envoy.apply(snapshot(port, clusters=(cluster(app),), logged=True))
+        await get(port, "/first")
+        async with asyncio.timeout(20):
+            while not (parts := await envoy.log()):
+                await get(port, "/later")
+        (first,) = parts
+        assert next(each.path for each in first.served()) == "/first"
+        await envoy.stop()
+        again = EnvoyProxy(tmp_path / "envoy", clock=SystemClock(), log=quiet_log())
+        (first, *_) = await again.log()
+        assert next(each.path for each in first.served()) == "/first"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from backends import Backend, backend, free_port, reply
 from portside.cloud.machine.http_prober import HttpProber
 from portside.cloud.machine.prober import Answered, Refused, TimedOut
+from tls import Authority
 
 
 async def probe(target: Backend | int, timeout: float = 5.0) -> object:
@@ -44,6 +46,16 @@ async def test_answers(said: bytes, expected: object) -> None:
 
     async with backend(answer=say) as app:
         assert await probe(app) == expected
+
+
+async def test_over_tls_whoever_vouches_for_the_target(tmp_path: Path) -> None:
+    async def ask(port: int) -> object:
+        return await HttpProber().probe("127.0.0.1", port, "/health", 5.0, "10.0.0.1", secure=True)
+
+    async with backend(context=Authority().context(tmp_path, "target.internal")) as app:
+        assert await ask(app.port) == Answered(200)
+        assert isinstance(await probe(app), Refused)
+    assert isinstance(await ask(free_port()), Refused)
 
 
 async def test_nobody_there_and_nobody_answering() -> None:

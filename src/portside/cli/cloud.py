@@ -70,6 +70,7 @@ def status(
                 "account": running.account,
                 "home": str(home.directory),
                 "state_bytes": size,
+                "authority": str(home.authority) if home.authority.exists() else None,
             }
         )
         return
@@ -79,6 +80,8 @@ def status(
     terminal.data(f"process   {running.pid}")
     terminal.data(f"state     {home.state} ({size / 1048576:.1f} MiB)")
     terminal.data(f"log       {home.log}")
+    if home.authority.exists():
+        terminal.data(f"trust     {home.authority} (issues the certificates that ACM is asked for)")
 
 
 @commands.command(epilog=examples("portside cloud reset", "portside cloud reset --yes"))

@@ -77,7 +77,7 @@ def _own_address(work: Work, found: AppStatus) -> str:
         if row["DNSName"].lower() == parts.hostname:
             for zone in row.get("AvailabilityZones", []):
                 for address in zone.get("LoadBalancerAddresses", []):
-                    return f"http://{address['IpAddress']}:{parts.port}"
+                    return f"{parts.scheme}://{address['IpAddress']}:{parts.port}"
     return ""
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from portside.cloud.machine.engine import Engine
     from portside.cloud.machine.resolver import Address
     from portside.cloud.services.applicationautoscaling.service import ApplicationAutoScaling
+    from portside.cloud.services.certificates.store import CertificateStore
     from portside.cloud.services.cloudformation.api import CloudFormationApi
     from portside.cloud.services.codebuild.service import CodeBuild
     from portside.cloud.services.ecr.service import Ecr
@@ -89,9 +90,12 @@ class Cloud:
             "ecs": self._make_ecs,
             "codebuild": self._make_codebuild,
             "cloudformation": self._make_cloudformation,
+            "acm": self._make_acm,
+            "iam": self._make_iam,
             "cloudwatch": self._make_cloudwatch,
             "autoscaling": self._make_autoscaling,
             "application-autoscaling": self._make_application_autoscaling,
+            "codedeploy": self._make_codedeploy,
             "codepipeline": self._make_codepipeline,
             "codeconnections": self._make_codeconnections,
             "codestar-connections": self._make_codestar_connections,
@@ -113,7 +117,8 @@ class Cloud:
                 "/_portside/credentials": self._credentials,
                 "/_portside/metadata": self._metadata,
                 "/_portside/exec": self._execute,
-                "/_portside/waitcondition": self._wait_condition,
+                "/_portside/waitcondition": self._stack_page,
+                "/_portside/customresource": self._stack_page,
             },
             account=settings.account,
             region=settings.region,
@@ -132,6 +137,7 @@ class Cloud:
         self._binding = asyncio.Lock()
         self._engine: Engine | None = None
         self._elb: Elb | None = None
+        self._certificates: CertificateStore | None = None
         self._ecs: Ecs | None = None
         self._codebuild: CodeBuild | None = None
         self._scaling: ApplicationAutoScaling | None = None
@@ -263,6 +269,7 @@ class Cloud:
         await self._load("elbv2", "elbv2.service")
         from portside.cloud.services.elbv2.service import Elb
         from portside.cloud.services.elbv2.targets import local_targets
+        from portside.cloud.services.iam.evaluate import grants
 
         proxy = self.machine.proxy()
         # Stopped after the loops that feed it.
@@ -275,14 +282,64 @@ class Cloud:
             resolve=local_targets(self.addresses),
             own_address=self.addresses.of,
             shared=[self.settings.address],
+            certificates=(await self._keys()).served,
+            grants=grants,
             **self._shared,
         )
         if self._serves_bridge:
             elb.proxy_loop.listen_also(self._bridge)
         await self._parts.enter_async_context(elb)
         self._elb = elb
+        (await self._keys()).changed.append(elb.proxy_loop.wake)
         self._join_targets()
         return elb.service()
+
+    async def _keys(self) -> CertificateStore:
+        """The certificates of ACM and IAM with their keys; made when first needed."""
+        await asyncio.to_thread(importlib.import_module, "portside.cloud.services.certificates.store")
+        if self._certificates is None:
+            from portside.cloud.services.certificates.store import CertificateStore
+
+            self._certificates = CertificateStore(
+                database=self.database,
+                ids=self.ids,
+                clock=self.clock,
+                cloud=self.id,
+                file=self.home.authority,
+            )
+        return self._certificates
+
+    async def _users_of(self, certificate: str) -> list[str]:
+        """The load balancers that use a certificate."""
+        if self._elb is None:
+            # No load balancer has ever been asked for, or the service is about to go on.
+            if not self.database.read("SELECT 1 FROM service_in_use WHERE name = 'elbv2'"):
+                return []
+            await self.dispatcher.service("elbv2")
+        assert self._elb is not None
+        return self._elb.users_of(certificate)
+
+    async def _make_acm(self) -> Service:
+        await self._load("acm", "certificates.acm")
+        from portside.cloud.services.certificates.acm import AcmApi
+
+        return AcmApi(
+            store=await self._keys(),
+            ancillary=self.ancillary,
+            users=self._users_of,
+            clock=self.clock,
+            pace=self.pace,
+        ).service()
+
+    async def _make_iam(self) -> Service:
+        await asyncio.to_thread(
+            importlib.import_module, "portside.cloud.services.certificates.server_certificates"
+        )
+        from portside.cloud.services.certificates.server_certificates import ServerCertificates
+
+        return ServerCertificates(
+            store=await self._keys(), ancillary=self.ancillary, users=self._users_of, clock=self.clock
+        ).service()
 
     async def _make_ecs(self) -> Service:
         await self.dispatcher.service("ecr")
@@ -463,10 +520,17 @@ class Cloud:
             ancillary=self.ancillary,
             tracking=tracking,
             scheduled=scheduled,
+            ids=self.ids,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)
             api.groups.resume()
+        if api.notifications is not None:
+            telling = api.notifications.telling
+            await self._parts.enter_async_context(telling.loop)
+            telling.resume()
+            for service in ("autoscaling", "ec2"):
+                self.ancillary.subscribe(service, telling.changed)
         return api.service()
 
     async def _bound(self) -> Bindings:
@@ -499,6 +563,12 @@ class Cloud:
         self.ancillary.subscribe("s3", pipelines.sources.wake)
         await self._parts.enter_async_context(pipelines)
         return pipelines.service()
+
+    async def _make_codedeploy(self) -> Service:
+        await self._load("codedeploy", "codedeploy.api")
+        from portside.cloud.services.codedeploy.api import CodeDeployApi
+
+        return CodeDeployApi(**self._shared).service()
 
     async def _make_codeconnections(self) -> Service:
         return await self._connections("codeconnections")
@@ -557,7 +627,7 @@ class Cloud:
         assert self._pages_of_tasks is not None
         await self._pages_of_tasks.credentials(connection, receive, send)
 
-    async def _wait_condition(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _stack_page(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         await self.dispatcher.service("cloudformation")
         assert self._stacks is not None
         await self._stacks.page(connection, receive, send)

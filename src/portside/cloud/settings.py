@@ -75,6 +75,11 @@ class Home:
         return self.state / CLOUD_SOCKET
 
     @property
+    def authority(self) -> Path:
+        """The certificate to trust for what the cloud issues to load balancers; there once it has issued one."""
+        return self.state / "authority.pem"
+
+    @property
     def lock(self) -> Path:
         """Held for as long as the cloud runs."""
         return self.directory / "cloud.lock"

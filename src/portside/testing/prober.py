@@ -18,6 +18,7 @@ class Probe:
     port: int
     path: str
     host: str
+    secure: bool = False
 
 
 class FakeProber:
@@ -39,8 +40,10 @@ class FakeProber:
         queue = self._scripts.setdefault((address, port), deque())
         queue.extend(Answered(each) if isinstance(each, int) else each for each in results)
 
-    async def probe(self, address: str, port: int, path: str, timeout: float, host: str) -> ProbeResult:
-        self.probes.append(Probe(self._clock.now(), address, port, path, host))
+    async def probe(
+        self, address: str, port: int, path: str, timeout: float, host: str, *, secure: bool = False
+    ) -> ProbeResult:
+        self.probes.append(Probe(self._clock.now(), address, port, path, host, secure))
         queue = self._scripts.get((address, port))
         if queue:
             return queue.popleft()

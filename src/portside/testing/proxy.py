@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from portside.cloud.machine.proxy import (
     Cluster,
     ClusterCounts,
     Endpoint,
+    LogPart,
     ProxyError,
     Snapshot,
     SocketCounts,
@@ -24,6 +27,7 @@ class FakeProxy:
         self.run = 1
         self.counts: dict[str, ClusterCounts] = {}
         self.sockets: dict[tuple[str, int], SocketCounts] = {}
+        self.log_parts: list[LogPart] = []
         self._served = Snapshot()
 
     @property
@@ -61,6 +65,11 @@ class FakeProxy:
         if not self.snapshots:
             return Statistics()
         return Statistics(str(self.run), dict(self.counts), dict(self.sockets))
+
+    async def log(self) -> Sequence[LogPart]:
+        if self.broken is not None:
+            raise ProxyError(self.broken)
+        return list(self.log_parts)
 
     async def stop(self) -> None:
         self.stopped = True

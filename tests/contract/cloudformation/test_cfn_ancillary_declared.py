@@ -197,6 +197,20 @@ async def test_more_of_a_network(cloud: Cloud) -> None:
         ),
         "Laid": of("EC2::SubnetNetworkAclAssociation", NetworkAclId={"Ref": "Acl"}, SubnetId={"Ref": "Subnet"}),
         "Block": of("EC2::VPCCidrBlock", VpcId=vpc, CidrBlock="10.4.0.0/16"),
+        "Block6": of("EC2::VPCCidrBlock", VpcId=vpc, AmazonProvidedIpv6CidrBlock=True),
+        # What the VPC has only since the block was added.
+        "Inside6": of(
+            "EC2::Subnet",
+            VpcId=vpc,
+            CidrBlock="10.2.9.0/24",
+            Ipv6CidrBlock={
+                "Fn::Select": [
+                    0,
+                    {"Fn::Cidr": [{"Fn::Select": [0, {"Fn::GetAtt": ["Vpc", "Ipv6CidrBlocks"]}]}, 1, 64]},
+                ]
+            },
+        )
+        | {"DependsOn": "Block6"},
         "Out": of("EC2::EgressOnlyInternetGateway", VpcId=vpc),
         "Names": of("EC2::DHCPOptions", DomainName="a.internal", DomainNameServers=["AmazonProvidedDNS"]),
         "Named": of("EC2::VPCDHCPOptionsAssociation", VpcId=vpc, DhcpOptionsId={"Ref": "Names"}),

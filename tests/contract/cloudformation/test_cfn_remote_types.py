@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -187,3 +188,15 @@ async def test_queues_of_jobs(cloud: Cloud) -> None:
     assert queue["priority"] == 5
     await cloud.delete()
     assert (await cloud.ask("batch", "DescribeJobQueues"))["jobQueues"] == []
+
+
+async def test_a_resource_group_without_a_query_has_its_stack(cloud: Cloud) -> None:
+    resources = {
+        "Group": of("ResourceGroups::Group", Name="mine", ResourceQuery={"Type": "CLOUDFORMATION_STACK_1_0"})
+    }
+    out = await cloud.create(showing(resources))
+    found = await cloud.ask("resource-groups", "GetGroupQuery", GroupName=out["Group"])
+    query = found["GroupQuery"]["ResourceQuery"]
+    assert query["Type"] == "CLOUDFORMATION_STACK_1_0"
+    assert json.loads(query["Query"])["StackIdentifier"] == cloud.id
+    await cloud.delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             )
             watch = CloudWatchApi(pace=FAST_PACE, calls=calls, account=ACCOUNT, policies=NoPolicies(), **shared)
             api = CloudFormationApi(ids=Ids(), calls=calls, **shared)
-            async with api, watch, scheduled.loop:
+            assert groups.notifications is not None
+            telling = groups.notifications.telling
+            ancillary.subscribe("autoscaling", telling.changed)
+            async with api, watch, scheduled.loop, telling.loop:
                 yield Cloud(api, calls)
     finally:
         database.close()
@@ -144,3 +148,71 @@ async def test_a_composite_alarm_over_others(cloud: Cloud) -> None:
     assert board["DashboardBody"] == '{"widgets": [1]}'
     await cloud.delete()
     assert not (await cloud.ask("cloudwatch", "DescribeAlarms", **asked))["CompositeAlarms"]
+
+
+async def test_topics_are_told_of_a_groups_first_instances(cloud: Cloud) -> None:
+    def told_of(*topics: str) -> dict[str, Any]:
+        types = ["autoscaling:EC2_INSTANCE_LAUNCH"]
+        return {
+            "NotificationConfigurations": [{"TopicARN": {"Ref": e}, "NotificationTypes": types} for e in topics]
+        }
+
+    def template(**more: Any) -> dict[str, Any]:
+        return {
+            "Resources": {
+                "Topic": {"Type": "AWS::SNS::Topic"},
+                "Other": {"Type": "AWS::SNS::Topic"},
+                "Queue": {"Type": "AWS::SQS::Queue"},
+                "Subscription": {
+                    "Type": "AWS::SNS::Subscription",
+                    "Properties": {
+                        "TopicArn": {"Ref": "Topic"},
+                        "Protocol": "sqs",
+                        "Endpoint": {"Fn::GetAtt": ["Queue", "Arn"]},
+                    },
+                },
+                "Launch": {
+                    "Type": "AWS::AutoScaling::LaunchConfiguration",
+                    "Properties": {"ImageId": "ami-12c6146b", "InstanceType": "t3.small"},
+                },
+                "Group": {
+                    "Type": "AWS::AutoScaling::AutoScalingGroup",
+                    "DependsOn": "Subscription",
+                    "Properties": {
+                        "MinSize": "1",
+                        "MaxSize": "2",
+                        "AvailabilityZones": ["us-east-1a"],
+                        "LaunchConfigurationName": {"Ref": "Launch"},
+                    }
+                    | more,
+                },
+            },
+            "Outputs": {name: {"Value": {"Ref": name}} for name in ("Group", "Queue", "Topic", "Other")},
+        }
+
+    async def configured() -> list[tuple[str, str]]:
+        found = await cloud.ask("autoscaling", "DescribeNotificationConfigurations")
+        return sorted((e["TopicARN"], e["NotificationType"]) for e in found["NotificationConfigurations"])
+
+    made = await cloud.create(template(**told_of("Topic")))
+    (group,) = (
+        await cloud.ask("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[made["Group"]])
+    )["AutoScalingGroups"]
+    (instance,) = group["Instances"]
+    assert (group["MinSize"], group["DesiredCapacity"]) == (1, 1)
+    told: list[dict[str, Any]] = []
+    clock = SystemClock()
+    end = clock.now() + 30
+    while len(told) < 2 and clock.now() < end:
+        answer = await cloud.ask("sqs", "ReceiveMessage", QueueUrl=made["Queue"], WaitTimeSeconds=1)
+        told += [json.loads(json.loads(each["Body"])["Message"]) for each in answer.get("Messages") or []]
+    assert [each["Event"] for each in told] == ["autoscaling:TEST_NOTIFICATION", "autoscaling:EC2_INSTANCE_LAUNCH"]
+    assert told[1]["EC2InstanceId"] == instance["InstanceId"]
+    assert told[1]["Cause"].endswith("increasing the capacity from 0 to 1.")
+
+    assert [topic for topic, _ in await configured()] == [made["Topic"]]
+    old = {"TopicARN": {"Ref": "Other"}, "NotificationTypes": ["autoscaling:EC2_INSTANCE_TERMINATE"]}
+    await cloud.update(template(NotificationConfiguration=old))
+    assert await configured() == [(made["Other"], "autoscaling:EC2_INSTANCE_TERMINATE")]
+    await cloud.delete()
+    assert await configured() == []

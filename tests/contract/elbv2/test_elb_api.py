@@ -83,7 +83,8 @@ async def test_what_cannot_be_created(tmp_path: Path) -> None:
             ("ValidationError", {"HealthCheckPath": "no-slash"}),
             ("ValidationError", {"HealthCheckTimeoutSeconds": 30}),
             ("ValidationError", {"Matcher": {"HttpCode": "200-600"}}),
-            ("UnsupportedProtocol", {"Protocol": "HTTPS"}),
+            ("UnsupportedProtocol", {"Protocol": "TCP"}),
+            ("UnsupportedProtocol", {"HealthCheckProtocol": "TCP"}),
             ("InvalidConfigurationRequest", {"TargetType": "lambda"}),
         ):
             assert (await elb.refused("create_target_group", **(group | change)))[0] == expected, change
@@ -246,10 +247,9 @@ async def test_a_port_that_is_taken_leaves_nothing_behind(tmp_path: Path) -> Non
 async def test_listeners_that_are_not_offered_are_refused_in_plain_words(tmp_path: Path) -> None:
     async with clients(tmp_path) as (elb, _):
         balancer, group = await made(elb)
-        code, text = await elb.refused(
-            "create_listener", LoadBalancerArn=balancer, Protocol="HTTPS", Port=443, DefaultActions=forward(group)
-        )
-        assert (code, "HTTP" in text) == ("UnsupportedProtocol", True)
+        assert await elb.refused(
+            "create_listener", LoadBalancerArn=balancer, Protocol="TLS", Port=443, DefaultActions=forward(group)
+        ) == ("ValidationError", "Listener protocol 'TLS' must be one of 'HTTPS, HTTP'")
         login = {"Type": "authenticate-cognito", "Order": 1}
         code, text = await elb.refused(
             "create_listener",

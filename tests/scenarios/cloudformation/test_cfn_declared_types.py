@@ -166,12 +166,12 @@ async def test_a_property_that_nothing_takes_is_refused_before_anything_is_calle
         assert "does not offer FileSystemProtection of AWS::EFS::FileSystem" in failed[0]
 
 
-async def test_withheld_and_custom_types_are_refused_with_the_reason(tmp_path: Path) -> None:
+async def test_withheld_types_are_refused_with_the_reason(tmp_path: Path) -> None:
     world = world_at(tmp_path / "s.db")
     async with world.running():
         for kind, why in (
             ("AWS::ElasticLoadBalancing::LoadBalancer", "it would balance nothing"),
-            ("Custom::Thing", "Custom resources need functions that run"),
+            ("AWS::SageMaker::NotebookInstance", "it would run nothing"),
         ):
             refused = await world.refused(
                 "CreateStack", StackName="web", TemplateBody=f'{{"Resources": {{"A": {{"Type": "{kind}"}}}}}}'

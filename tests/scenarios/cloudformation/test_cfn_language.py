@@ -195,11 +195,11 @@ async def test_macros_and_the_transforms_of_others(world: World) -> None:
     refused = await world.refused(
         "CreateStack",
         StackName="other",
-        TemplateBody=body(macro | {"Transform": "AWS::Serverless-2016-10-31"}),
+        TemplateBody=body(macro | {"Transform": "AWS::CodeDeployBlueGreen"}),
         **EXPAND,
     )
     assert refused.message == (
-        "Template error: portside's local cloud does not offer the transform [AWS::Serverless-2016-10-31]."
+        "Template error: portside's local cloud does not offer the transform [AWS::CodeDeployBlueGreen]."
     )
 
 
@@ -530,3 +530,11 @@ async def test_bodies_are_limited_by_where_they_come_from(world: World) -> None:
     assert refused.message == "Template may not exceed 1048576 bytes in size."
     await world.call("CreateStack", StackName="web", TemplateURL=url + "big")
     assert await world.settle("web") == "CREATE_COMPLETE"
+
+
+async def test_allowed_values_are_shown_as_they_are_to_be_given(world: World) -> None:
+    switch = {"Type": "String", "AllowedValues": [True, False, 5]}
+    text = body({"Parameters": {"On": switch}, "Resources": {"A": topic()}})
+    (shown,) = (await world.call("GetTemplateSummary", TemplateBody=text))["Parameters"]
+    assert shown["ParameterConstraints"] == {"AllowedValues": ["true", "false", "5"]}
+    assert await world.create("web", text, Parameters=values(On="true")) == "CREATE_COMPLETE"

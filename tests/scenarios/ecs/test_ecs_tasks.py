@@ -327,3 +327,19 @@ async def test_what_is_not_offered_can_be_registered_but_not_run(
         assert error.value.code == "ClientException"
         with pytest.raises(AwsError, match=name):
             await world.create_service(definition="job")
+
+
+async def test_roles_of_a_definition_may_be_given_by_their_names(tmp_path: Path) -> None:
+    async with virtual_world(tmp_path) as world:
+        made = await world.call(
+            "RegisterTaskDefinition",
+            {
+                "family": "named",
+                "taskRoleArn": "app",
+                "executionRoleArn": "arn:aws:iam::000000000000:role/path/agent",
+                "containerDefinitions": [{"name": "app", "image": "app", "memory": 128}],
+            },
+        )
+        shown = made["taskDefinition"]
+        assert shown["taskRoleArn"].endswith(":role/app") and shown["taskRoleArn"].startswith("arn:aws:iam::")
+        assert shown["executionRoleArn"] == "arn:aws:iam::000000000000:role/path/agent"

@@ -32,7 +32,7 @@ async def test_what_came_since_the_last_minute_is_published(tmp_path):
         cloud.proxy.counts[cluster] = ClusterCounts(
             requests=100, codes=((2, 90), (5, 6)), failed=4, without_endpoint=3, times=((0.1, 96),)
         )
-        cloud.proxy.sockets["127.0.0.1", 80] = SocketCounts(open=2, made=40)
+        cloud.proxy.sockets["127.0.0.1", 80] = SocketCounts(open=2, made=40, not_agreed=3)
         await cloud.clock.advance(60)
         assert published(cloud, "RequestCount", "LoadBalancer") == [100.0]
         assert published(cloud, "RequestCount", *BOTH) == [100.0]
@@ -45,6 +45,7 @@ async def test_what_came_since_the_last_minute_is_published(tmp_path):
         assert published(cloud, "TargetResponseTime", *BOTH) == [[0.1]]
         assert published(cloud, "NewConnectionCount", "LoadBalancer") == [40.0]
         assert published(cloud, "ActiveConnectionCount", "LoadBalancer") == [2.0]
+        assert published(cloud, "ClientTLSNegotiationErrorCount", "LoadBalancer") == [3.0]
         assert published(cloud, "UnHealthyHostCount", *BOTH)[-1] == 2.0, "as the checks say"
         await cloud.clock.advance(60)
         assert published(cloud, "RequestCount", "LoadBalancer") == [100.0], "counters only when not zero"

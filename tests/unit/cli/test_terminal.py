@@ -1,6 +1,7 @@
 """What people see: words for types and states, lines that fit, changes only where nobody watches."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -40,7 +41,8 @@ def test_state_and_seconds_are_never_cut(width):
     assert len(lines) == 2
     assert all(len(line) <= width for line in lines)
     assert "creating" in lines[0]
-    assert lines[0].rstrip().endswith("0.0 s")
+    # However busy the machine is.
+    assert re.search(r"creating +\d+\.\d s$", lines[0].rstrip())
     assert "not to be had" in lines[1]
 
 

@@ -33,6 +33,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("AWS::CertificateManager::Certificate", "DomainValidationOptions"): [
         {"DomainName": "a.b.c", "ValidationDomain": "b.c"}
     ],
+    ("AWS::CloudFormation::CustomResource", "ServiceToken"): "arn:aws:sns:us-east-1:000000000000:topic",
     ("AWS::CodeBuild::Project", "Triggers"): {"Webhook": True},
     ("AWS::CodeBuild::Project", "Visibility"): "PUBLIC_READ",
     ("AWS::SNS::Subscription", "TopicArn"): "arn:aws:sns:us-east-1:000000000000:topic",

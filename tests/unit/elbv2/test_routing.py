@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from elb_cloud import resolve
-from portside.cloud.machine.proxy import Endpoint, FixedResponse, Forward, Redirect
+from portside.cloud.machine.proxy import Balancing, Endpoint, FixedResponse, Forward, Redirect
 from portside.cloud.services.elbv2.health import Health, State
 from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, Target, TargetGroup
 from portside.cloud.services.elbv2.routing import World, cluster_name, in_rotation, match_of, snapshot
@@ -41,6 +41,9 @@ def test_who_is_in_rotation() -> None:
     assert in_rotation(GROUP, [new, leaving]) == []
     key = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
     assert in_rotation(replace(GROUP, attributes=((key, "2"),)), [healthy, ill, new]) == [healthy, ill]
+    key = key.replace("count", "percentage")
+    assert in_rotation(replace(GROUP, attributes=((key, "50"),)), [healthy, ill, new]) == [healthy]
+    assert in_rotation(replace(GROUP, attributes=((key, "51"),)), [healthy, ill, new]) == [healthy, ill]
 
 
 def test_the_only_load_balancer_on_a_port_answers_to_every_name() -> None:
@@ -121,3 +124,34 @@ def test_stickiness_of_groups_and_of_targets() -> None:
         sticky=30.0,
         sticky_targets=(("us-east-1-web-00", 60.0),),
     )
+
+
+def test_attributes_of_balancer_listener_and_group_reach_the_proxy() -> None:
+    w = world("one", targets=(target(1, State.HEALTHY),))
+    lb = replace(
+        w.load_balancers[0],
+        attributes=(
+            ("routing.http.drop_invalid_header_fields.enabled", "true"),
+            ("routing.http.xff_client_port.enabled", "true"),
+        ),
+    )
+    answers = "routing.http.response."
+    li = replace(
+        w.listeners[0],
+        attributes=(
+            (f"{answers}server.enabled", "false"),
+            (f"{answers}access_control_allow_origin.header_value", "*"),
+            (f"{answers}x_frame_options.header_value", ""),
+        ),
+    )
+    group = replace(GROUP, attributes=(("load_balancing.algorithm.type", "weighted_random"),))
+    made = snapshot(
+        replace(w, load_balancers=[lb], listeners=[li], groups=[group]),
+        ["127.0.0.1"],
+        lambda arn: "127.0.0.1",
+        resolve,
+    )
+    host = made.listeners[0].hosts[0]
+    assert (host.plain_headers, host.client_port, host.name_server) == (True, True, False)
+    assert host.response_headers == (("access-control-allow-origin", "*"),)
+    assert made.clusters[0].balancing is Balancing.RANDOM

@@ -17,6 +17,7 @@ SHAPES = ShapeResolver(
                 "Colour": {"shape": "Colour"},
                 "Tags": {"shape": "Tags"},
                 "On": {"shape": "On"},
+                "Key": {"shape": "Key"},
             },
         },
         "Name": {"type": "string", "min": 2, "max": 5, "pattern": "[a-z]+"},
@@ -24,6 +25,7 @@ SHAPES = ShapeResolver(
         "Colour": {"type": "string", "enum": ["red", "blue"]},
         "Tags": {"type": "list", "member": {"shape": "Root"}, "max": 1},
         "On": {"type": "boolean"},
+        "Key": {"type": "string", "min": 9, "sensitive": True},
     }
 )
 
@@ -42,6 +44,7 @@ SHAPES = ShapeResolver(
             "Value 'A' at 'tags.1.member.name' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-z]+",
         ]),
         ({"Name": "abc", "On": "yes"}, ["Value 'yes' at 'on' failed to satisfy constraint: Member must be a boolean"]),
+        ({"Name": "abc", "Key": "secret"}, ["Value at 'key' failed to satisfy constraint: Member must have length greater than or equal to 9"]),
         ({"Name": "abc", "Unknown": 1}, []),
     ],
 )  # fmt: skip

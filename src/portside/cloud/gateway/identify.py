@@ -22,6 +22,7 @@ TARGETS = {
     "AnyScaleFrontendService": "application-autoscaling",
     "CodeBuild_20161006": "codebuild",
     "CodePipeline_20150709": "codepipeline",
+    "CodeDeploy_20141006": "codedeploy",
     "com.amazonaws.codeconnections.CodeConnections_20231201": "codeconnections",
     "com.amazonaws.codestar.connections.CodeStar_connections_20191201": "codestar-connections",
 }

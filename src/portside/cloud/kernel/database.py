@@ -51,6 +51,10 @@ class Database:
     """The state of one cloud."""
 
     def __init__(self, path: Path | str) -> None:
+        if path != ":memory:":
+            # There are keys in it; SQLite gives the files beside it the same mode.
+            Path(path).touch(mode=0o600)
+            Path(path).chmod(0o600)
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
         )

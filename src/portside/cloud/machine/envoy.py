@@ -15,18 +15,21 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.log import Log
 from portside.cloud.machine import envoy_config as config
+from portside.cloud.machine import envoy_log
 from portside.cloud.machine.envoy_admin import Admin, AdminUnavailable
 from portside.cloud.machine.envoy_config import File
-from portside.cloud.machine.proxy import Listener, ProxyError, Snapshot, Statistics
+from portside.cloud.machine.proxy import Listener, LogPart, ProxyError, Snapshot, Statistics
 
 START_LIMIT = 20.0
 APPLY_LIMIT = 10.0
 STOP_LIMIT = 5.0
+LOG_LIMIT = 12.0  # it writes at least every ten seconds
 POLL = 0.01
 WATCH = 0.5
 CONCURRENCY = 2
@@ -88,6 +91,26 @@ class EnvoyProxy:
             raise ProxyError(f"Envoy does not answer: {error}") from None
         return Statistics(str(self._pid), clusters, sockets)
 
+    async def log(self) -> Sequence[LogPart]:
+        if self._pid is not None:
+            async with self._lock:
+                aside = await asyncio.to_thread(envoy_log.set_aside, self._directory, self._clock.now())
+                try:
+                    await self._admin.reopen_log()
+                except AdminUnavailable as error:
+                    raise ProxyError(f"Envoy does not answer: {error}") from None
+                if aside:
+                    await self._flushed()
+        return await asyncio.to_thread(envoy_log.parts, self._directory)
+
+    async def _flushed(self) -> None:
+        """Envoy's writer has its own thread: only once the new file is there does nothing go to the old one."""
+        deadline = self._clock.now() + LOG_LIMIT
+        while not await asyncio.to_thread((self._directory / envoy_log.FILE).exists):
+            if self._clock.now() > deadline:
+                raise ProxyError("Envoy does not open its log again")
+            await self._clock.sleep_until(self._clock.now() + POLL)
+
     async def stop(self) -> None:
         """End Envoy, also one that an earlier process of this cloud left behind."""
         async with self._lock:
@@ -111,6 +134,7 @@ class EnvoyProxy:
         clusters.append(config.cluster_file(self._directory, every.clusters))
         await self._write(clusters)
         routes = [config.route_file(listener, now) for listener in snapshot.listeners]
+        routes += [file for listener in snapshot.listeners for file in config.secret_files(listener)]
         routes.append(config.listener_file(self._directory, snapshot.listeners))
         refused = await self._write(routes, snapshot.listeners)
         self._served = every
@@ -129,7 +153,7 @@ class EnvoyProxy:
             return {}
         before = await self._versions()
         for file in changed:
-            self._write_file(file.name, file.text)
+            self._write_file(file.name, file.text, private=bool(file.listener))
             self._written[file.name] = file.version
         deadline = self._clock.now() + APPLY_LIMIT
         while True:
@@ -142,6 +166,8 @@ class EnvoyProxy:
                 if versions.get(stat, "0") == before.get(stat, "0"):
                     continue
                 self._written.pop(file.name, None)
+                if file.listener:
+                    return {file.listener: f"Envoy does not take a certificate of {file.listener}"}
                 names = {config.listener_name(listener) for listener in listeners}
                 refusals = await self._admin.refusals() if file.name == config.LISTENERS else {}
                 refused = {name: why for name, why in refusals.items() if name in names}
@@ -161,14 +187,17 @@ class EnvoyProxy:
         except AdminUnavailable as error:
             raise ProxyError(f"Envoy does not answer: {error}") from None
 
-    def _write_file(self, name: str, text: str) -> None:
+    def _write_file(self, name: str, text: str, *, private: bool = False) -> None:
         """Replaced by a rename, which is what Envoy watches for."""
         temporary = self._directory / f".{name}.new"
+        if private:
+            temporary.unlink(missing_ok=True)
+            temporary.touch(mode=0o600)
         temporary.write_text(text)
         temporary.replace(self._directory / name)
 
     def _remove_files(self, wanted: set[str]) -> None:
-        for pattern in ("endpoints-*.json", "routes-*.json"):
+        for pattern in ("endpoints-*.json", "routes-*.json", "secret-*.json"):
             for path in self._directory.glob(pattern):
                 if path.name not in wanted:
                     path.unlink(missing_ok=True)

@@ -27,12 +27,12 @@ class Admin:
 
     socket: Path
 
-    async def get(self, target: str) -> str:
+    async def get(self, target: str, method: str = "GET") -> str:
         try:
             async with asyncio.timeout(LIMIT):
                 reader, writer = await asyncio.open_unix_connection(str(self.socket), limit=2**24)
                 try:
-                    request = f"GET {target} HTTP/1.1\r\nhost: portside\r\nconnection: close\r\n\r\n"
+                    request = f"{method} {target} HTTP/1.1\r\nhost: portside\r\nconnection: close\r\n\r\n"
                     writer.write(request.encode())
                     answer = await reader.read(-1)
                 finally:
@@ -45,6 +45,9 @@ class Admin:
         if b"transfer-encoding: chunked" in head.lower():
             body = _joined(body)
         return body.decode()
+
+    async def reopen_log(self) -> None:
+        await self.get("/reopen_logs", "POST")
 
     async def ready(self) -> bool:
         try:
@@ -91,11 +94,11 @@ class Admin:
 _COUNTED = (
     r"^(cluster\.[^.]*\.(upstream_rq_completed|upstream_rq_[2-5]xx|upstream_rq_503|upstream_cx_none_healthy"
     r"|upstream_rq_pending_failure_eject|upstream_cx_destroy_remote_with_active_rq)"
-    r"|listener\.[0-9.]*_[0-9]*\.downstream_cx_(total|active))$"
+    r"|listener\.[0-9.]*_[0-9]*\.(downstream_cx_(total|active)|ssl\.connection_error))$"
 )
 _TIMED = r"^cluster\.[^.]*\.upstream_rq_time$"
 _CLUSTER = re.compile(r"cluster\.([^.]+)\.(\w+)")
-_SOCKET = re.compile(r"listener\.([0-9.]+)_(\d+)\.downstream_cx_(total|active)")
+_SOCKET = re.compile(r"listener\.([0-9.]+)_(\d+)\.(?:downstream_cx_|ssl\.)(total|active|connection_error)")
 
 
 def _counts(
@@ -122,7 +125,8 @@ def _counts(
                 times[found[1]] = tuple(pair for pair in buckets if pair[1])
     clusters = {name: _cluster(values, times.get(name, ())) for name, values in by_cluster.items()}
     sockets = {
-        key: SocketCounts(values.get("active", 0), values.get("total", 0)) for key, values in by_socket.items()
+        key: SocketCounts(values.get("active", 0), values.get("total", 0), values.get("connection_error", 0))
+        for key, values in by_socket.items()
     }
     return clusters, sockets
 

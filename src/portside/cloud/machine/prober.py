@@ -32,6 +32,9 @@ ProbeResult = Answered | TimedOut | Refused
 
 
 class Prober(Protocol):
-    async def probe(self, address: str, port: int, path: str, timeout: float, host: str) -> ProbeResult:
-        """GET `path` with HTTP/1.1 and `Connection: close`; `host` is the Host header. Never raises."""
+    async def probe(
+        self, address: str, port: int, path: str, timeout: float, host: str, *, secure: bool = False
+    ) -> ProbeResult:
+        """GET `path` with HTTP/1.1 and `Connection: close`; `host` is the Host header. `secure`: over TLS,
+        whatever certificate the target shows. Never raises."""
         ...

@@ -7,7 +7,7 @@ snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configurati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -21,6 +21,14 @@ class Endpoint:
     port: int
 
 
+class Balancing(StrEnum):
+    """Who of a cluster gets the next request."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUEST = "least_request"
+    RANDOM = "random"
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A target group's endpoints that should get requests. `slow_start` is the time, in seconds, in which a new
@@ -29,9 +37,11 @@ class Cluster:
     name: str
     endpoints: tuple[Endpoint, ...]
     idle_timeout: float = 60.0
-    least_request: bool = False
+    balancing: Balancing = Balancing.ROUND_ROBIN
     slow_start: float = 0.0
     http2: bool = False
+    # Spoken to over TLS, whatever certificate an endpoint shows.
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +94,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`name` is what stands for it in the log of requests."""
+
     match: Match
     action: Action
+    name: str = ""
 
 
 class ForwardedFor(StrEnum):
@@ -107,16 +120,53 @@ class VirtualHost:
     idle_timeout: float = 60.0
     client_keep_alive: float = 3600.0
     forwarded_for: ForwardedFor = ForwardedFor.APPEND
+    # Whether X-Forwarded-For has the client's port beside its address.
+    client_port: bool = False
+    # Whether headers are dropped whose names are not letters, digits and hyphens.
+    plain_headers: bool = False
+    # Whether its requests are to be logged; those of others on the same socket may be, too.
+    logged: bool = False
+    # The headers by which targets are told of TLS version and cipher suite; None if they are not.
+    tls_headers: tuple[str, str] | None = None
+    # Headers that every answer gets, in the place of the target's own, and whether it names a server.
+    response_headers: tuple[tuple[str, str], ...] = ()
+    name_server: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """What a server shows and proves: PEM, the server's own certificate first in the chain. `names` are those that
+    it is for, in small letters; `*.` stands for one label."""
+
+    names: tuple[str, ...]
+    chain: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a socket speaks TLS. The first certificate is for clients that name no host, or one that no certificate
+    is for. Versions are `TLSv1` to `TLSv1.3`; the cipher suites are those of TLS 1.2 and before, none: the proxy's
+    own choice. `hybrid` offers key exchange with a post-quantum part."""
+
+    certificates: tuple[ServerCertificate, ...]
+    minimum: str = "TLSv1.2"
+    maximum: str = "TLSv1.3"
+    ciphers: tuple[str, ...] = ()
+    http2: bool = True
+    hybrid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A socket, and who is told apart on it by host name. Where no host is `*`, a request for a name that is
-    not there gets a 404 that lists the names."""
+    not there gets a 404 that lists the names. With `tls`, it is for requests that come over TLS; the same socket
+    may have another listener for those that do not, which otherwise get a 400."""
 
     address: str
     port: int
     hosts: tuple[VirtualHost, ...]
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +190,11 @@ class ClusterCounts:
 
 @dataclass(frozen=True, slots=True)
 class SocketCounts:
-    """Connections of clients: open now, and made since the proxy started."""
+    """Connections of clients: open now, and made since the proxy started; `not_agreed` could not agree on TLS."""
 
     open: int = 0
     made: int = 0
+    not_agreed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +205,55 @@ class Statistics:
     run: str = ""
     clusters: Mapping[str, ClusterCounts] = field(default_factory=dict)
     sockets: Mapping[tuple[str, int], SocketCounts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request that was answered. Times are in seconds, `begin` since the epoch, sizes in bytes with headers.
+    `endpoint`: the one that it was sent to, if any; what it did not come to is None. Texts that are not there are
+    empty."""
+
+    route: str
+    cluster: str
+    endpoint: Endpoint | None
+    client: str
+    begin: float
+    whole: float
+    request: float | None
+    target: float | None
+    response: float | None
+    status: int
+    target_status: int | None
+    received: int
+    sent: int
+    method: str
+    host: str
+    path: str
+    protocol: str
+    agent: str
+    cipher: str
+    tls: str
+    trace: str
+    server_name: str
+    location: str
+    connection: str
+
+
+class LogPart(Protocol):
+    """A piece of the log of requests that nothing is added to any more. `name` is its own for good, `closed_at` in
+    seconds since the epoch."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def closed_at(self) -> float: ...
+
+    def served(self) -> Iterator[Served]: ...
+
+    def forget(self) -> None:
+        """It is not needed any more. Safe to do twice."""
+        ...
 
 
 class ProxyError(Exception):
@@ -179,6 +279,10 @@ class Proxy(Protocol):
 
     async def statistics(self) -> Statistics:
         """Raises ProxyError when the proxy runs and does not answer."""
+        ...
+
+    async def log(self) -> Sequence[LogPart]:
+        """All parts of the log of requests that were not forgotten, oldest first, up to now. Raises ProxyError."""
         ...
 
     async def stop(self) -> None: ...

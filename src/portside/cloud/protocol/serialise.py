@@ -36,6 +36,11 @@ def iso(at: float | datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
+def seconds(at: float | datetime) -> float:
+    """Since the epoch, the form of AWS's JSON APIs; of either kind of moment, as in `iso`."""
+    return at.timestamp() if isinstance(at, datetime) else at
+
+
 # JSON 1.0 and 1.1
 
 
@@ -67,6 +72,8 @@ def _to_json(shape: Shape, value: Any) -> Any:
         return {key: _to_json(shape.value, member) for key, member in value.items()}
     if kind == "blob":
         return base64.b64encode(value).decode()
+    if kind == "timestamp":
+        return seconds(value)
     return value
 
 
@@ -205,7 +212,7 @@ def _to_cbor(shape: Shape, value: Any) -> Any:
     if kind == "map":
         return {key: _to_cbor(shape.value, member) for key, member in value.items()}
     if kind == "timestamp":
-        return cbor2.CBORTag(1, float(value))
+        return cbor2.CBORTag(1, float(seconds(value)))
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,17 @@ _WORDED = {"StackNameOrId": "[a-zA-Z][-a-zA-Z0-9]*|arn:[-a-zA-Z0-9:/._+]*"}
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken constraint: where (`stackName`), of which value, and what was expected."""
+    """One broken constraint: where (`stackName`), of which value, and what was expected. A sensitive value, such
+    as a private key, is not repeated."""
 
     path: str
     value: Any
     constraint: str
+    sensitive: bool = False
 
     def __str__(self) -> str:
+        if self.sensitive:
+            return f"Value at '{self.path}' failed to satisfy constraint: {self.constraint}"
         shown = "null" if self.value is None else f"'{self.value}'"
         return f"Value {shown} at '{self.path}' failed to satisfy constraint: {self.constraint}"
 
@@ -47,6 +51,12 @@ def violations(shape: Shape | None, params: Any) -> list[Violation]:
 
 
 def _walk(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
+    sensitive = bool(shape.metadata.get("sensitive"))
+    for found in _look(shape, value, path):
+        yield replace(found, value=None, sensitive=True) if sensitive else found
+
+
+def _look(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
     kind = shape.type_name
     if kind == "structure":
         if not isinstance(value, dict):

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.autoscaling import records
 from portside.cloud.services.autoscaling.groups import GroupApi
 from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
+from portside.cloud.services.autoscaling.notifications import Notifications
 from portside.cloud.services.autoscaling.records import GroupState
 from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
 from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
@@ -39,12 +41,22 @@ class AutoScalingApi:
         ancillary: Calls | None = None,
         tracking: TrackingPolicies | None = None,
         scheduled: ScheduledActions | None = None,
+        ids: Ids | None = None,
     ) -> None:
-        self._groups = (
-            GroupApi(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
-            if ancillary is not None
-            else None
-        )
+        self._groups: GroupApi | None = None
+        self.notifications: Notifications | None = None
+        if ancillary is not None:
+            self.notifications = Notifications(
+                database=database, ids=ids or Ids(), clock=clock, calls=calls, ancillary=ancillary, log=log
+            )
+            self._groups = GroupApi(
+                database=database,
+                clock=clock,
+                pace=pace,
+                ancillary=ancillary,
+                notifications=self.notifications,
+                log=log,
+            )
         database.migrate("autoscaling", records.MIGRATIONS)
         self._db = database
         self._clock = clock
@@ -56,6 +68,8 @@ class AutoScalingApi:
 
     def service(self) -> Service:
         operations = operations_of(self._groups) if self._groups is not None else {}
+        if self.notifications is not None:
+            operations |= operations_of(self.notifications)
         if self._tracking is not None:
             operations |= operations_of(self._tracking)
         if self._scheduled is not None:
@@ -64,7 +78,7 @@ class AutoScalingApi:
 
     @property
     def groups(self) -> GroupsLoop | None:
-        """The loop that takes instances away, for whoever gives it its life."""
+        """The loop that takes instances away, for whoever gives it its life. So for `notifications`."""
         return self._groups.groups if self._groups is not None else None
 
     @operation("ExecutePolicy")

@@ -7,15 +7,17 @@ has to happen before an instance goes. So that is kept here: a call writes down 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import group_records, launches, records
+from portside.cloud.services.autoscaling import group_records, launches, notices, records
 from portside.cloud.services.autoscaling.group_records import Key, Leaving
 from portside.cloud.services.autoscaling.groups_loop import GroupsLoop, hooks_of, in_service, shown
+from portside.cloud.services.autoscaling.notifications import Notifications
 from portside.cloud.services.calls import Caller, Calls, Params, operation
 
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
@@ -24,13 +26,25 @@ LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 class GroupApi:
     """`ancillary` is asked for everything that is not kept here."""
 
-    def __init__(self, *, database: Database, clock: Clock, pace: Pace, ancillary: Calls, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        ancillary: Calls,
+        notifications: Notifications,
+        log: Log,
+    ) -> None:
         database.migrate("autoscaling-groups", group_records.MIGRATIONS)
         self._database = database
         self._clock = clock
         self._pace = pace
         self._ask = ancillary
-        self.groups = GroupsLoop(database=database, clock=clock, pace=pace, ancillary=ancillary, log=log)
+        self._notifications = notifications
+        self.groups = GroupsLoop(
+            database=database, clock=clock, pace=pace, ancillary=ancillary, notifications=notifications, log=log
+        )
 
     # What is shown
 
@@ -108,7 +122,7 @@ class GroupApi:
         if wanted >= present:
             total = wanted + sum(1 for each in leaving if each.decrement)
             going = {each.instance for each in leaving}
-            await launches.grow(self._ask, caller, group, total, going)
+            await self._grow(caller, group, total, going)
         else:
             self.groups.wake(key)
 
@@ -125,8 +139,15 @@ class GroupApi:
             )
         answer = await self._ask("autoscaling", "CreateAutoScalingGroup", params | {"DesiredCapacity": 0}, caller)
         group = await self._group(caller, params["AutoScalingGroupName"])
-        await launches.grow(self._ask, caller, group, wanted, frozenset())
+        await self._grow(caller, group, wanted, frozenset())
         return answer
+
+    async def _grow(self, caller: Caller, group: Params, total: int, going: Collection[str]) -> None:
+        try:
+            await launches.grow(self._ask, caller, group, total, going)
+        except AwsError as error:
+            self._notifications.failed(Key(caller.region, group["AutoScalingGroupName"]), group, error)
+            raise
 
     @operation("TerminateInstanceInAutoScalingGroup")
     async def terminate_instance(self, caller: Caller, params: Params) -> Params:
@@ -153,6 +174,7 @@ class GroupApi:
                 group_records.set_goal(tx, key, goal - 1)
             deadline = now + self._pace.wait(seconds)
             group_records.save_leaving(tx, Leaving(key.region, ec2_id, key.name, now, deadline, decrement, hooks))
+            self._notifications.because(tx, key, ec2_id, notices.asked(ec2_id))
         self.groups.wake(key)
         return {
             "Activity": {
@@ -194,6 +216,7 @@ class GroupApi:
             await self._ask("autoscaling", "DeleteLifecycleHook", params, caller)
         with self._database.write() as tx:
             group_records.forget_group(tx, Key(caller.region, name))
+            self._notifications.ended(tx, Key(caller.region, name), group)
         return {}
 
     @operation("SetInstanceProtection")

@@ -10,8 +10,10 @@ from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
-from portside.cloud.services.autoscaling import group_records, termination
+from portside.cloud.protocol.errors import AwsError
+from portside.cloud.services.autoscaling import group_records, notices, termination
 from portside.cloud.services.autoscaling.group_records import Key, Leaving
+from portside.cloud.services.autoscaling.notifications import Notifications
 from portside.cloud.services.autoscaling.records import Reader
 from portside.cloud.services.autoscaling.termination import Member
 from portside.cloud.services.calls import Caller, Calls, Params
@@ -24,11 +26,21 @@ BLOCKED = 60.0  # while every instance that could go is protected
 class GroupsLoop:
     """Keys are `<region> <group>`."""
 
-    def __init__(self, *, database: Database, clock: Clock, pace: Pace, ancillary: Calls, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        pace: Pace,
+        ancillary: Calls,
+        notifications: Notifications,
+        log: Log,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._pace = pace
         self._ask = ancillary
+        self._notifications = notifications
         self._log = log.bind(service="autoscaling")
         self.loop = Loop("autoscaling-groups", self.turn, clock, log, workers=4)
 
@@ -60,7 +72,7 @@ class GroupsLoop:
             if each.waits(self._clock.now()):
                 left.append(each.deadline - self._clock.now())
             else:
-                await self._terminate(caller, each, {e["InstanceId"] for e in group.get("Instances") or []})
+                await self._terminate(caller, each, group)
         if blocked:
             left.append(self._pace.wait(BLOCKED))
         return After(min(left)) if left else Done()
@@ -86,9 +98,12 @@ class GroupsLoop:
         with self._database.write() as tx:
             if group_records.goal(tx, key) != goal:
                 return True  # somebody has changed their mind: look again
-            for each in chosen:
+            capacity = len(serving) + replaced
+            for number, each in enumerate(chosen):
                 deadline = now + self._pace.wait(seconds)
                 group_records.save_leaving(tx, Leaving(key.region, each, key.name, now, deadline, True, hooks))
+                cause = notices.taken(capacity - number, capacity - number - 1)
+                self._notifications.because(tx, key, each, cause)
         if chosen:
             self._log.info("instances leave their group", group=key.name, instances=chosen, hooks=hooks)
         return len(chosen) < surplus
@@ -120,12 +135,16 @@ class GroupsLoop:
             )
         return members
 
-    async def _terminate(self, caller: Caller, each: Leaving, present: set[str]) -> None:
-        if each.instance in present:
-            params = {"InstanceId": each.instance, "ShouldDecrementDesiredCapacity": each.decrement}
-            await self._ask("autoscaling", "TerminateInstanceInAutoScalingGroup", params, caller)
-            self._log.info("instance terminated", group=each.name, instance=each.instance)
+    async def _terminate(self, caller: Caller, each: Leaving, group: Params) -> None:
         key = Key(each.region, each.name)
+        if each.instance in {one["InstanceId"] for one in group.get("Instances") or []}:
+            params = {"InstanceId": each.instance, "ShouldDecrementDesiredCapacity": each.decrement}
+            try:
+                await self._ask("autoscaling", "TerminateInstanceInAutoScalingGroup", params, caller)
+            except AwsError as error:
+                self._notifications.failed(key, group, error, instance=each.instance)
+                raise
+            self._log.info("instance terminated", group=each.name, instance=each.instance)
         with self._database.write() as tx:
             group_records.forget_leaving(tx, each)
             rest = group_records.leaving(tx, key)

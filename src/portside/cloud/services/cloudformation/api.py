@@ -14,7 +14,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.services.calls import Calls, Roles, Service, operations_of
-from portside.cloud.services.cloudformation import signals
+from portside.cloud.services.cloudformation import answers, signals
 from portside.cloud.services.cloudformation.change_set_calls import ChangeSetCalls
 from portside.cloud.services.cloudformation.detection import Detections
 from portside.cloud.services.cloudformation.drift_calls import DriftCalls, refused_operations
@@ -46,6 +46,7 @@ class CloudFormationApi(ChangeSetCalls, RecoveryCalls, SignalCalls, DriftCalls, 
     ) -> None:
         database.migrate(NAME, MIGRATIONS)
         database.migrate(f"{NAME}-signals", signals.MIGRATIONS)
+        database.migrate(f"{NAME}-answers", answers.MIGRATIONS)
         zones = Zones(calls)
         self.notices = NoticesLoop(database=database, clock=clock, calls=calls, log=log)
         journal = Journal(clock, ids, self.notices.noted)

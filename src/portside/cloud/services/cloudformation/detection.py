@@ -39,7 +39,7 @@ class Detections:
         self._db = database
         self._ids = ids
         self._clock = clock
-        self._jobs = Jobs(calls, callers)
+        self._jobs = Jobs(calls, callers, database)
         self._log = log.bind(service="cloudformation")
         self.loop = Loop("cloudformation.drift", self.turn, clock, self._log, workers=4)
 

@@ -60,7 +60,7 @@ class ImportCalls(StackCalls):
             planned = proposal.plan.planned[each.logical_id]
             target = Applied(each.physical_id, each.name, planned.properties)
             step = Step(Kind.UPDATE, Phase.CHECK, target, self._ids.uuid(), self._clock.now())
-            job = await Jobs(self._calls, self._callers).removal(stack, each.logical_id, each.type, step)
+            job = await Jobs(self._calls, self._callers, self._db).removal(stack, each.logical_id, each.type, step)
             if not await look(each.type, job):
                 return not_found(each.type, each.shown)
         return ""
@@ -127,7 +127,7 @@ class ImportCalls(StackCalls):
     async def _found(self, stack: Stack, each: Planned, name: str) -> str | None:
         target = Applied("", name, each.properties)
         step = Step(Kind.CREATE, Phase.CHECK, target, self._ids.uuid(), self._clock.now())
-        work = await Jobs(self._calls, self._callers).removal(stack, each.logical_id, each.type, step)
+        work = await Jobs(self._calls, self._callers, self._db).removal(stack, each.logical_id, each.type, step)
         return await registry.handler(each.type).find(work)
 
     async def _adopted(self, stack: Stack, found: ChangeSet, caller: Caller) -> list[Resource]:
@@ -143,7 +143,7 @@ class ImportCalls(StackCalls):
                 continue
             target = Applied(physical_id, name, planned.properties, deletion_policy="Retain")
             step = Step(Kind.UPDATE, Phase.CHECK, target, self._ids.uuid(), self._clock.now())
-            work = await Jobs(self._calls, self._callers).removal(stack, logical_id, kind, step)
+            work = await Jobs(self._calls, self._callers, self._db).removal(stack, logical_id, kind, step)
             attributes = await registry.handler(kind).read(work)
             adopted.append(
                 Resource(

@@ -7,9 +7,12 @@ are called.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
+from portside.cloud.kernel.database import Database
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import dynamic, properties
+from portside.cloud.services.cloudformation import answers, dynamic, properties
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
 from portside.cloud.services.cloudformation.records import (
     Applied,
@@ -27,7 +30,8 @@ from portside.cloud.services.cloudformation.session import Callers
 
 
 class Jobs:
-    def __init__(self, calls: Calls, callers: Callers) -> None:
+    def __init__(self, calls: Calls, callers: Callers, database: Database) -> None:
+        self._db = database
         self._calls = calls
         self._callers = callers
 
@@ -42,7 +46,8 @@ class Jobs:
         if step.kind is Kind.UPDATE:
             old = resource.applied.properties
         caller = await self._callers.of(stack, resource.type)
-        return self.job(stack, caller, resource.logical_id, target, final, step.token, old)
+        made = self.job(stack, caller, resource.logical_id, target, final, step.token, old)
+        return replace(made, type=resource.type)
 
     def job(
         self,
@@ -74,7 +79,14 @@ class Jobs:
             old=old,
             update_policy=target.update_policy,
             rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
+            answer=partial(answers.of, self._db),
         )
+
+    async def look(self, stack: Stack, resource: Resource) -> Work:
+        """The job of reading a resource that is at rest."""
+        caller = await self._callers.of(stack, resource.type)
+        applied = resource.applied
+        return self.job(stack, caller, resource.logical_id, applied, applied.properties, "", {})
 
     async def removal(self, stack: Stack, logical_id: str, kind: str, step: Step) -> Work:
         """The job of deleting a physical resource."""
@@ -84,4 +96,4 @@ class Jobs:
             with suppress(EvaluationError):
                 final = await dynamic.resolve(final, self._calls, await self._callers.of(stack))
         caller = await self._callers.of(stack, kind)
-        return self.job(stack, caller, logical_id, step.target, final, step.token, {})
+        return replace(self.job(stack, caller, logical_id, step.target, final, step.token, {}), type=kind)

@@ -143,10 +143,10 @@ def number(value: Any) -> float | None:
 
 def default_of(declared: Mapping[str, Any]) -> str | None:
     found = declared.get("Default")
-    return None if found is None else _as_text(found)
+    return None if found is None else as_text(found)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -202,7 +202,7 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
     members = [value] if through_ssm or not is_list(kind) else split_list(value)
     allowed = declared.get("AllowedValues")
     if isinstance(allowed, list):
-        known = {_as_text(each) for each in allowed}
+        known = {as_text(each) for each in allowed}
         if any(each not in known for each in members):
             raise invalid(_said(name, declared, f"Parameter '{name}' must be one of AllowedValues"))
     pattern = declared.get("AllowedPattern")

@@ -54,7 +54,7 @@ class Facts:
         return name in self.attributes or name.split(".")[0] in self.attributes or self.schema.has_attribute(name)
 
     def is_volatile(self, name: str) -> bool:
-        return name in self.volatile or name.split(".")[0] in self.volatile
+        return self.schema.open or name in self.volatile or name.split(".")[0] in self.volatile
 
 
 @dataclass(frozen=True, slots=True)

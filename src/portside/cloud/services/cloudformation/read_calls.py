@@ -277,5 +277,7 @@ def _summary_of(name: str, declared: dict[str, Any]) -> Params:
         "ParameterType": declared["Type"],
         "NoEcho": parameters.no_echo(declared),
         "Description": declared.get("Description"),
-        "ParameterConstraints": {"AllowedValues": [str(each) for each in allowed]} if allowed else {},
+        "ParameterConstraints": {"AllowedValues": [parameters.as_text(each) for each in allowed]}
+        if allowed
+        else {},
     }

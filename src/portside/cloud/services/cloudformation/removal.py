@@ -75,7 +75,7 @@ class Removals:
             self._log.error("deletion failed", resource=logical_id, error=repr(error), exc_info=error)
             save(replace(step, attempts=step.attempts + 1, due=self._clock.now() + pause(3)))
             return False
-        if self._clock.now() - step.started > handler.gone_within:
-            raise Rejected(told("Exceeded attempts to wait", step.token, "NotStabilized"))
+        if self._clock.now() - step.started > handler.leaves_within(work):
+            raise Rejected(failed(handler.out_of_time(work), step.token))
         save(replace(step, due=self._clock.now() + pause(step.polls), polls=step.polls + 1))
         return False

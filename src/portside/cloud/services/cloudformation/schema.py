@@ -28,6 +28,8 @@ class Schema:
     conditional: tuple[tuple[str, ...], ...]
     attributes: frozenset[str]
     identifier: tuple[str, ...] = ()
+    # Whether it may have any property, and any attribute.
+    open: bool = False
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -49,7 +51,7 @@ class Schema:
 
     def has_attribute(self, name: str) -> bool:
         """Registry types answer GetAtt for their read-only properties, and for those that were set as well."""
-        return name in self.attributes or name.split(".")[0] in self.properties
+        return self.open or name in self.attributes or name.split(".")[0] in self.properties
 
     def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
         """The node behind a `$ref`."""
@@ -99,6 +101,16 @@ def load(kind: str) -> Schema | None:
         attributes=frozenset(".".join(path) for path in _paths(document, "readOnlyProperties")),
         identifier=tuple("/".join(path) for path in _paths(document, "primaryIdentifier")),
     )
+
+
+def custom(kind: str) -> Schema:
+    """That of a custom resource, whose properties only those know who make it."""
+    known = {
+        "ServiceToken": {"type": "string"},
+        "ServiceTimeout": {"type": "integer", "minimum": 1, "maximum": 3600},
+    }
+    document = {"type": "object", "properties": known, "required": ["ServiceToken"], "additionalProperties": True}
+    return Schema(kind, document, (("ServiceToken",),), (), frozenset(), open=True)
 
 
 def _paths(document: dict[str, Any], key: str) -> tuple[tuple[str, ...], ...]:

@@ -6,11 +6,12 @@ Both only write down what came; `waits.py` sees it at the stack's next turn.
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import parse_qs, unquote
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import handles, rows, signals
+from portside.cloud.services.cloudformation import answers, handles, rows, signals
 from portside.cloud.services.cloudformation.base import Operations
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.records import Resource, Stack, StackStatus
@@ -57,16 +58,38 @@ class SignalCalls(Operations):
     async def page(self, connection: Params, receive: Receive, send: Send) -> None:
         """What a handle's URL answers: 200 to every message, for a bad one is the wait condition's trouble."""
         query = connection.get("query_string", b"").decode("latin-1")
+        custom = connection["path"].startswith(f"{answers.PAGE}/")
         found = handles.parts(f"{connection['path']}?{query}")
         code = 403
         if connection.get("method") != "PUT":
             code = 405
+        elif custom:
+            stack_id = unquote(connection["path"].removeprefix(f"{answers.PAGE}/"))
+            request = parse_qs(query).get("Signature", [""])[0]
+            code = 200 if self._answered(stack_id, request, await read_body(receive, LONGEST_MESSAGE)) else 403
         elif found is not None:
             body = await read_body(receive, LONGEST_MESSAGE)
             code = 200 if self._take(*found, body) else 403
         headers = [(b"content-length", b"0")]
         await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+    def _answered(self, stack_id: str, request: str, body: bytes) -> bool:
+        """Whether a stack waits for the answer to such a request; it is kept then."""
+        with self._db.write() as tx:
+            stack = rows.stack_by_id(tx, stack_id)
+            if stack is None or not request:
+                return False
+            asking = [each for each in rows.resources(tx, stack_id).values() if each.step is not None]
+            waiting = [each for each in asking if each.step is not None and each.step.token == request]
+            leaving = [each for each in rows.leftovers(tx, stack_id) if each.step and each.step.token == request]
+            if not waiting and not leaving:
+                return False
+            answers.keep(tx, request, body.decode("utf-8", "replace"))
+            for each in waiting:
+                self._hurry(tx, stack, each)
+            tx.after_commit(lambda: self._wake(stack.id))
+        return True
 
     def _take(self, stack_id: str, logical_id: str, signature: str, body: bytes) -> bool:
         with self._db.write() as tx:

@@ -82,7 +82,7 @@ class StackLoop:
         self._log = log.bind(service="cloudformation")
         self._zones = zones
         self._journal = journal
-        jobs = Jobs(calls, callers)
+        jobs = Jobs(calls, callers, database)
         self._steps = Steps(
             database=database,
             ids=ids,

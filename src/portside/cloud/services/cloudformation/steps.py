@@ -55,6 +55,7 @@ from portside.cloud.services.cloudformation.waits import Waits
 LONGEST_ROLL = 12 * 3600.0
 ATTEMPTS = 5
 INITIATED = "Resource creation Initiated"
+NEW_PHYSICAL = "Requested update required the provider to create a new physical resource"
 
 
 class Steps:
@@ -231,16 +232,8 @@ class Steps:
             if step.kind is Kind.REPLACE:
                 self._leave_between(tx, resource)
             if attributes is not None:
-                self._journal.resource_event(
-                    tx,
-                    stack,
-                    resource.logical_id,
-                    resource.type,
-                    found,
-                    resource.status,
-                    INITIATED,
-                    shown=step.shown,
-                )
+                told = (resource.logical_id, resource.type, found, resource.status, INITIATED)
+                self._journal.resource_event(tx, stack, *told, shown=step.shown)
             self._journal.resource(tx, stack, after, shown=step.shown)
 
         await self._db.commit(made)
@@ -252,7 +245,9 @@ class Steps:
         """The attributes of a new resource that has nothing to wait for, so that one commit tells of both its last
         events; None if there is something, or if it fails, which the next stage meets again."""
         work = replace(work, physical_id=target.physical_id, state=target.state)
-        if step.target.creation_policy or not handler.complete_at_once(work):
+        if step.target.creation_policy or handler.extends or handler.answers_late:
+            return None
+        if not handler.complete_at_once(work):
             return None
         known = handler.known(work)
         if known is not None:
@@ -286,10 +281,11 @@ class Steps:
     ) -> Resource | None:
         if step.polls == 0 and step.kind is not Kind.UPDATE:
             await handler.configure(work)
-        if not stack.express and not await handler.settled(work):
-            limit = LONGEST_ROLL if step.progress else handler.stable_within
+        waits = handler.answers_late or not stack.express
+        if waits and not await handler.settled(work):
+            limit = LONGEST_ROLL if step.progress else handler.limit(work)
             if self._clock.now() - step.started > limit:
-                raise Failure("Exceeded attempts to wait", "NotStabilized")
+                raise handler.out_of_time(work)
             due = self._clock.now() + pause(step.polls)
             return self._save(resource, replace(step, polls=step.polls + 1, due=due, attempts=0))
         outcome = await self._waits.look(stack, resource, step)
@@ -300,8 +296,32 @@ class Steps:
         if outcome.failed:
             raise Rejected(outcome.failed)
         complete = self._completed(resource, step.target, await handler.read(work) | outcome.attributes)
-        await self._db.commit(lambda tx: self._journal.resource(tx, stack, complete, shown=step.shown))
+        if handler.answers_late:
+            found = handler.identified(work)
+            complete = replace(complete, applied=replace(complete.applied, physical_id=found))
+        extended = await self._extended(stack, handler, work)
+
+        def end(tx: Transaction) -> None:
+            for logical_id, attributes in extended.items():
+                other = rows.resources(tx, stack.id)[logical_id]
+                rows.save_resource(tx, replace(other, applied=replace(other.applied, attributes=attributes)))
+            if step.kind is Kind.UPDATE and complete.applied.physical_id != step.target.physical_id:
+                moved = replace(outcome, notes=(NEW_PHYSICAL,))
+                self._notes(tx, stack, resource, moved)
+            self._journal.resource(tx, stack, complete, shown=step.shown)
+
+        await self._db.commit(end)
         return None
+
+    async def _extended(self, stack: Stack, handler: Handler, work: Work) -> dict[str, Params]:
+        """What the attributes of the stack's resource are to which this one has added."""
+        if not handler.extends:
+            return {}
+        return {
+            name: await registry.handler(other.type).read(await self._jobs.look(stack, other))
+            for name, other in rows.resources(self._db, stack.id).items()
+            if other.applied.physical_id == work.properties.get(handler.extends) and other.step is None
+        }
 
     def _notes(self, tx: Transaction, stack: Stack, resource: Resource, outcome: Outcome) -> None:
         physical_id = resource.step.target.physical_id if resource.step is not None else ""

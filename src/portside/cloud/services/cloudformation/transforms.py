@@ -2,8 +2,8 @@
 
 Owns which transforms there are, in what order they run (the most deeply nested Fn::Transform first, then the
 Transform section from first to last) and how they fail. A stack keeps both: the original as its user sent it, and
-the processed template, which alone is planned and compared. The transforms themselves are `include.py` and
-`language_extensions.py`.
+the processed template, which alone is planned and compared. The transforms themselves are `include.py`,
+`language_extensions.py` and `serverless.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls
-from portside.cloud.services.cloudformation import include, language_extensions, limits, parameters, template
+from portside.cloud.services.cloudformation import (
+    include,
+    language_extensions,
+    limits,
+    parameters,
+    serverless,
+    template,
+)
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.for_each import ExtensionError
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator, NeedsZones, Surroundings
@@ -26,7 +33,7 @@ AUTO_EXPAND = "CAPABILITY_AUTO_EXPAND"
 NOT_OFFERED = frozenset(
     {
         "AWS::CodeDeployBlueGreen", "AWS::CodeStar", "AWS::SecretsManager-2020-07-23",
-        "AWS::SecretsManager-2024-09-16", "AWS::Serverless-2016-10-31", "AWS::ServiceCatalog",
+        "AWS::SecretsManager-2024-09-16", "AWS::ServiceCatalog",
     }
 )  # fmt: skip
 
@@ -183,7 +190,7 @@ class _Run:
         found: Any = {key: await self.embedded(member) for key, member in value.items() if key != EMBEDDED}
         if EMBEDDED in value:
             for each in _listed(value[EMBEDDED]):
-                if each.name == language_extensions.NAME:
+                if each.name in (language_extensions.NAME, serverless.NAME):
                     raise TransformFailed(
                         f"Transform {each.name} failed with: it can only be used in the Transform section"
                     )
@@ -199,6 +206,11 @@ class _Run:
                 raise TransformFailed(f"Transform {each.name} failed with: {error}") from None
         if each.name == language_extensions.NAME:
             return self._extend(value)
+        if each.name == serverless.NAME:
+            try:
+                return await serverless.apply(value, self.values, self.calls, self.caller)
+            except serverless.ServerlessError as error:
+                raise TransformFailed(f"Transform {each.name} failed with: {error}") from None
         shown = each.name if each.name.startswith("AWS::") else f"{self.caller.account}::{each.name}"
         raise TransformFailed(f"No transform named {shown} found.")
 

@@ -20,6 +20,9 @@ class DefinitionApi:
     @operation("RegisterTaskDefinition")
     async def register_task_definition(self, caller: Caller, params: Params) -> Params:
         spec = validate.normalise(params)
+        for member in ("taskRoleArn", "executionRoleArn"):
+            if spec.get(member):
+                spec[member] = names.role_arn(caller.account, spec[member])
         family = params["family"]
 
         def register(tx: Transaction) -> tuple[Definition, list[dict[str, str]]]:

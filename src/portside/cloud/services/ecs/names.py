@@ -18,6 +18,11 @@ def arn(caller: Caller, kind: str, name: str) -> str:
     return f"arn:aws:ecs:{caller.region}:{caller.account}:{kind}/{name}"
 
 
+def role_arn(account: str, reference: str) -> str:
+    """Roles may be given by their names."""
+    return reference if reference.startswith("arn:") else f"arn:aws:iam::{account}:role/{reference.lstrip('/')}"
+
+
 def last(reference: str) -> str:
     """The name or id at the end of an ARN, or the reference itself."""
     return reference.rpartition("/")[2] if reference.startswith("arn:") else reference

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from portside.cloud.services.calls import Params
-from portside.cloud.services.ecs import capacity, fargate, provider_records, store
+from portside.cloud.services.ecs import capacity, fargate, names, provider_records, store
 from portside.cloud.services.ecs.names import sibling
 from portside.cloud.services.ecs.records import (
     Cluster,
@@ -177,7 +177,7 @@ def _role(arn: str, given: str | None) -> str:
     """A service's own role may have been given by its name."""
     if not given:
         return sibling_role(arn)
-    return given if given.startswith("arn:") else f"arn:aws:iam::{arn.split(':')[4]}:role/{given.lstrip('/')}"
+    return names.role_arn(arn.split(":")[4], given)
 
 
 def sibling_role(arn: str) -> str:

@@ -115,13 +115,20 @@ def described_group(reader: Reader, record: TargetGroup) -> Params:
 
 def described_listener(reader: Reader, record: Listener) -> Params:
     default = next(rule for rule in records.rules(reader, record.arn) if rule.priority is None)
-    return {
+    shown: Params = {
         "ListenerArn": record.arn,
         "LoadBalancerArn": record.load_balancer,
         "Port": record.port,
         "Protocol": record.protocol,
         "DefaultActions": list(default.actions),
     }
+    if record.protocol == "HTTPS":
+        shown |= {
+            "Certificates": [{"CertificateArn": record.certificate}],
+            "SslPolicy": record.ssl_policy,
+            "MutualAuthentication": {"Mode": "off"},
+        }
+    return shown
 
 
 def described_rule(record: Rule) -> Params:

@@ -1,8 +1,8 @@
 """The ELBv2 API: Application Load Balancers, their attributes and tags.
 
 Validates, writes and answers. Target groups are in `group_operations.py`, listeners and rules in
-`listener_operations.py`; both are parts of `ElbApi`. Listeners speak HTTP.
-Network and gateway load balancers, HTTPS, Lambda targets and authentication are refused.
+`listener_operations.py`, what concerns TLS in `certificate_operations.py`; all are parts of `ElbApi`. Network and
+gateway load balancers, Lambda targets and authentication are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
-from portside.cloud.services.elbv2 import attributes, records
+from portside.cloud.services.elbv2 import access_logs, attributes, records
+from portside.cloud.services.elbv2.access_logs import Grants, Place
 from portside.cloud.services.elbv2.answers import (
     described_load_balancer,
     given_tags,
@@ -24,16 +25,19 @@ from portside.cloud.services.elbv2.answers import (
     load_balancer_of,
     page,
 )
+from portside.cloud.services.elbv2.certificate_operations import MOST_CERTIFICATES, Certificates
 from portside.cloud.services.elbv2.group_operations import NAME, GroupOperations
 from portside.cloud.services.elbv2.listener_operations import ListenerOperations
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.records import LoadBalancer
 from portside.cloud.services.elbv2.routing import Resolve
+from portside.cloud.services.elbv2.rules import invalid
 from portside.cloud.services.elbv2.target_loop import TargetLoop
 
 DELETION_PROTECTION = "deletion_protection.enabled"
 LIMITS = {
     "application-load-balancers": 50,
+    "certificates-per-application-load-balancer": MOST_CERTIFICATES,
     "listeners-per-application-load-balancer": 50,
     "rules-per-application-load-balancer": 100,
     "target-groups": 3000,
@@ -59,6 +63,8 @@ class ElbApi(GroupOperations, ListenerOperations):
         resolve: Resolve,
         target_loop: TargetLoop,
         proxy_loop: ProxyLoop,
+        certificates: Certificates,
+        grants: Grants,
         log: Log,
     ) -> None:
         database.migrate("elbv2", records.MIGRATIONS)
@@ -69,6 +75,8 @@ class ElbApi(GroupOperations, ListenerOperations):
         self._resolve = resolve
         self._target_loop = target_loop
         self._proxy_loop = proxy_loop
+        self._certificates = certificates
+        self._grants = grants
         self._log = log.bind(service="elbv2")
 
     def service(self) -> Service:
@@ -163,15 +171,48 @@ class ElbApi(GroupOperations, ListenerOperations):
         return {"Attributes": attributes.listed(attributes.LOAD_BALANCER, record.attributes)}
 
     @operation("ModifyLoadBalancerAttributes")
-    def modify_load_balancer_attributes(self, caller: Caller, params: Params) -> Params:
+    async def modify_load_balancer_attributes(self, caller: Caller, params: Params) -> Params:
         record = load_balancer_of(self._database, caller, params["LoadBalancerArn"])
         wanted = attributes.changed(
             attributes.LOAD_BALANCER, record.attributes, params["Attributes"], "Load balancer"
         )
+        where = access_logs.place(replace(record, attributes=wanted))
+        if where is not None and where != access_logs.place(record):
+            await self._try_logs(caller, record, where)
         with self._database.write() as tx:
-            records.store_load_balancer(tx, replace(record, attributes=wanted))
+            present = load_balancer_of(tx, caller, record.arn)
+            wanted = attributes.changed(
+                attributes.LOAD_BALANCER, present.attributes, params["Attributes"], "Load balancer"
+            )
+            records.store_load_balancer(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
         return {"Attributes": attributes.listed(attributes.LOAD_BALANCER, wanted)}
+
+    async def _try_logs(self, caller: Caller, record: LoadBalancer, where: Place) -> None:
+        """The bucket must be there, let load balancers write, and take a first object."""
+        if not where.bucket:
+            raise invalid(
+                "The value of 'access_logs.s3.bucket' must be specified when 'access_logs.s3.enabled' is 'true'"
+            )
+        key = where.key(caller.account, access_logs.TEST_FILE)
+        own = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+        context = {
+            "aws:sourceaccount": (caller.account,),
+            "aws:sourcearn": (record.arn,),
+            "s3:x-amz-acl": ("bucket-owner-full-control",),
+        }
+        refused = invalid(f"Access Denied for bucket: {where.bucket}. Please check S3bucket permission")
+        try:
+            policy = (await self._calls("s3", "GetBucketPolicy", {"Bucket": where.bucket}, own))["Policy"]
+            resource = f"arn:aws:s3:::{where.bucket}/{key}"
+            if not self._grants(policy, access_logs.writers(record.region), "s3:PutObject", resource, context):
+                raise refused
+            body = f"Enable AccessLog for ELB: {record.name}\n".encode()
+            await self._calls("s3", "PutObject", {"Bucket": where.bucket, "Key": key, "Body": body}, own)
+        except AwsError as error:
+            if error.status >= 500:
+                raise
+            raise refused from None
 
     @operation("SetSecurityGroups")
     def set_security_groups(self, caller: Caller, params: Params) -> Params:

@@ -1,6 +1,7 @@
 """The attributes of load balancers, target groups and listeners: known keys, defaults, and what a value may be.
 
-Pure. A key that AWS does not know is refused by its name.
+Pure. A key that AWS does not know is refused by its name, and so is a value that would have no effect here.
+Source: the API reference, "LoadBalancerAttribute", "TargetGroupAttribute", "ListenerAttribute".
 """
 
 from __future__ import annotations
@@ -43,7 +44,19 @@ class _Text:
         return None
 
 
-_Kind = _Number | _OneOf | _Text
+@dataclass(frozen=True, slots=True)
+class _NumberOrOff:
+    low: int
+    high: int
+    default: str = "off"
+
+    def fault(self, value: str) -> str | None:
+        if value == "off" or (value.isdigit() and self.low <= int(value) <= self.high):
+            return None
+        return f"must be 'off' or a number from {self.low} to {self.high}"
+
+
+_Kind = _Number | _OneOf | _Text | _NumberOrOff
 
 
 def _flag(default: str) -> _OneOf:
@@ -76,8 +89,6 @@ LOAD_BALANCER: Mapping[str, _Kind] = {
     "zonal_shift.config.enabled": _flag("false"),
 }
 
-_COUNT_OR_OFF = _Text("off")
-
 TARGET_GROUP: Mapping[str, _Kind] = {
     "deregistration_delay.timeout_seconds": _Number("300", 0, 3600),
     "load_balancing.algorithm.anomaly_mitigation": _OneOf("off", ("on", "off")),
@@ -93,24 +104,41 @@ TARGET_GROUP: Mapping[str, _Kind] = {
     "stickiness.enabled": _flag("false"),
     "stickiness.lb_cookie.duration_seconds": _Number("86400", 1, 604800),
     "stickiness.type": _OneOf("lb_cookie", ("lb_cookie", "app_cookie")),
-    "target_group_health.dns_failover.minimum_healthy_targets.count": _Text("1"),
-    "target_group_health.dns_failover.minimum_healthy_targets.percentage": _COUNT_OR_OFF,
+    "target_group_health.dns_failover.minimum_healthy_targets.count": _NumberOrOff(1, 1000, "1"),
+    "target_group_health.dns_failover.minimum_healthy_targets.percentage": _NumberOrOff(1, 100),
     "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count": _Number("1", 1, 1000),
-    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": _COUNT_OR_OFF,
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": _NumberOrOff(1, 100),
 }
 
+# The headers that a listener can put into every answer.
+RESPONSE_HEADERS = (
+    "strict-transport-security",
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "content-security-policy",
+    "x-content-type-options",
+    "x-frame-options",
+)
+
 LISTENER: Mapping[str, _Kind] = {
+    "routing.http.request.x_amzn_tls_version.header_name": _Text("X-Amzn-Tls-Version"),
+    "routing.http.request.x_amzn_tls_cipher_suite.header_name": _Text("X-Amzn-Tls-Cipher-Suite"),
     "routing.http.response.server.enabled": _flag("true"),
-    "routing.http.response.strict_transport_security.header_value": _Text(),
-    "routing.http.response.access_control_allow_origin.header_value": _Text(),
-    "routing.http.response.access_control_allow_methods.header_value": _Text(),
-    "routing.http.response.access_control_allow_headers.header_value": _Text(),
-    "routing.http.response.access_control_allow_credentials.header_value": _Text(),
-    "routing.http.response.access_control_expose_headers.header_value": _Text(),
-    "routing.http.response.access_control_max_age.header_value": _Text(),
-    "routing.http.response.content_security_policy.header_value": _Text(),
-    "routing.http.response.x_content_type_options.header_value": _Text(),
-    "routing.http.response.x_frame_options.header_value": _Text(),
+    **{f"routing.http.response.{header.replace('-', '_')}.header_value": _Text() for header in RESPONSE_HEADERS},
+}
+
+
+# Key and value: why it would have no effect here.
+NOT_OFFERED: Mapping[tuple[str, str], str] = {
+    ("connection_logs.s3.enabled", "true"): "no logs of connections are written",
+    ("health_check_logs.s3.enabled", "true"): "no logs of health checks are written",
+    ("load_balancing.algorithm.anomaly_mitigation", "on"): "anomalies of targets are not looked for",
+    ("load_balancing.cross_zone.enabled", "false"): "one proxy stands for the load balancer in all its zones",
+    ("stickiness.type", "app_cookie"): "cookies of the application are not followed, only the load balancer's own",
 }
 
 
@@ -124,6 +152,11 @@ def changed(known: Mapping[str, _Kind], present: Attributes, wanted: Iterable[Pa
         fault = known[key].fault(value)
         if fault is not None:
             raise AwsError("ValidationError", f"{noun} attribute value '{value}' of '{key}' {fault}")
+        if (key, value) in NOT_OFFERED:
+            raise AwsError(
+                "InvalidConfigurationRequest",
+                f"portside's load balancers do not offer '{key}' as '{value}': {NOT_OFFERED[key, value]}",
+            )
         result[key] = value
     return tuple(sorted(result.items()))
 

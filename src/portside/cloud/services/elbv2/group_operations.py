@@ -29,7 +29,7 @@ from portside.cloud.services.elbv2.health import TRAFFIC_PORT, Health, HealthSet
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.records import Target, TargetGroup
 from portside.cloud.services.elbv2.routing import Resolve
-from portside.cloud.services.elbv2.rules import invalid
+from portside.cloud.services.elbv2.rules import PROTOCOLS, invalid
 from portside.cloud.services.elbv2.target_loop import TargetLoop
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
@@ -65,9 +65,10 @@ class GroupOperations:
         protocol = params.get("Protocol")
         if protocol is None or params.get("Port") is None or params.get("VpcId") is None:
             raise AwsError("ValidationError", "A protocol, a port and a VPC must be specified")
-        if protocol != "HTTP":
+        if protocol not in PROTOCOLS:
             raise AwsError(
-                "UnsupportedProtocol", f"portside's load balancers speak HTTP to targets, not '{protocol}'"
+                "UnsupportedProtocol",
+                f"portside's load balancers speak HTTP and HTTPS to targets, not '{protocol}'",
             )
         await self._check_vpc(caller, str(params["VpcId"]))
         version = str(params.get("ProtocolVersion") or "HTTP1")
@@ -147,7 +148,6 @@ class GroupOperations:
         wanted = attributes.changed(
             attributes.TARGET_GROUP, present.attributes, params["Attributes"], "Target group"
         )
-        _check_stickiness(wanted)
         with self._database.write() as tx:
             records.store_group(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
@@ -246,19 +246,6 @@ class GroupOperations:
             raise AwsError("ValidationError", f"The VPC ID '{vpc}' is not found") from None
 
 
-def _check_stickiness(wanted: attributes.Attributes) -> None:
-    """Cookies of the application are not followed here."""
-
-    def setting(key: str) -> str:
-        return attributes.value(attributes.TARGET_GROUP, wanted, f"stickiness.{key}")
-
-    if setting("enabled") == "true" and setting("type") == "app_cookie":
-        raise invalid(
-            "portside's load balancers do not offer stickiness of type 'app_cookie'; 'lb_cookie' keeps clients "
-            "with their target by a cookie of the load balancer's own"
-        )
-
-
 def _target(group: TargetGroup, given: Params) -> Target:
     port = given.get("Port")
     zone = given.get("AvailabilityZone")
@@ -284,9 +271,10 @@ def _health(params: Params, base: HealthSettings) -> HealthSettings:
         matcher=str(matcher.get("HttpCode") or base.matcher),
         enabled=bool(given("HealthCheckEnabled", base.enabled)),
     )
-    if settings.protocol != "HTTP":
+    if settings.protocol not in PROTOCOLS:
         raise AwsError(
-            "UnsupportedProtocol", f"portside's load balancers check health by HTTP, not '{settings.protocol}'"
+            "UnsupportedProtocol",
+            f"portside's load balancers check health by HTTP and HTTPS, not '{settings.protocol}'",
         )
     if matcher.get("GrpcCode"):
         raise invalid("portside's load balancers check health by HTTP status codes, not by gRPC codes")

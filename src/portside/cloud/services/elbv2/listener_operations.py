@@ -24,16 +24,17 @@ from portside.cloud.services.elbv2.answers import (
     page,
     rule_of,
 )
+from portside.cloud.services.elbv2.certificate_operations import CertificateOperations
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.records import Listener, Rule
-from portside.cloud.services.elbv2.rules import actions, conditions, groups_of, invalid
+from portside.cloud.services.elbv2.rules import PROTOCOLS, actions, check_redirects, conditions, groups_of, invalid
 from portside.cloud.services.elbv2.target_loop import TargetLoop
 
 MOST_LISTENERS = 50
 MOST_RULES = 100
 
 
-class ListenerOperations:
+class ListenerOperations(CertificateOperations):
     """A part of `ElbApi`."""
 
     _database: Database
@@ -46,23 +47,31 @@ class ListenerOperations:
     @operation("CreateListener")
     async def create_listener(self, caller: Caller, params: Params) -> Params:
         balancer = load_balancer_of(self._database, caller, params["LoadBalancerArn"])
-        protocol, port = params.get("Protocol"), params.get("Port")
-        if protocol is None or port is None:
+        if params.get("Protocol") is None or params.get("Port") is None:
             raise AwsError("ValidationError", "A listener needs a protocol and a port")
-        _check_protocol(str(protocol))
+        protocol, port = str(params["Protocol"]), int(params["Port"])
+        _check_protocol(protocol)
         wanted = actions(params["DefaultActions"])
+        check_redirects(wanted, protocol, port)
         self._check_groups(caller, balancer.arn, wanted)
+        security = await self._security(caller, params, protocol)
         present = next((li for li in records.listeners(self._database, balancer.arn) if li.port == port), None)
         if present is not None:
-            default = self._default(present)
-            if default.actions == wanted and present.protocol == protocol:
+            same = (present.protocol, present.certificate, present.ssl_policy)
+            if self._default(present).actions == wanted and same == (
+                protocol,
+                security.certificate,
+                security.policy,
+            ):
                 return {"Listeners": [described_listener(self._database, present)]}
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         if len(records.listeners(self._database, balancer.arn)) >= MOST_LISTENERS:
             raise AwsError("TooManyListeners", f"A load balancer can have {MOST_LISTENERS} listeners at most")
-        await self._check_port(balancer.arn, int(port))
+        await self._check_port(balancer.arn, port)
         arn = balancer.arn.replace(":loadbalancer/", ":listener/", 1) + f"/{self._ids.hex(16)}"
-        record = Listener(arn, balancer.arn, int(port), str(protocol))
+        record = Listener(
+            arn, balancer.arn, port, protocol, certificate=security.certificate, ssl_policy=security.policy
+        )
         tags = given_tags(params)
         with self._database.write() as tx:
             if any(li.port == port for li in records.listeners(tx, balancer.arn)):
@@ -90,14 +99,17 @@ class ListenerOperations:
     @operation("ModifyListener")
     async def modify_listener(self, caller: Caller, params: Params) -> Params:
         present = listener_of(self._database, params["ListenerArn"])
-        if params.get("Protocol") is not None:
-            _check_protocol(str(params["Protocol"]))
+        protocol = str(params.get("Protocol") or present.protocol)
+        _check_protocol(protocol)
         default = self._default(present)
         wanted = default.actions
         if params.get("DefaultActions"):
             wanted = actions(params["DefaultActions"])
             self._check_groups(caller, present.load_balancer, wanted)
         port = int(params.get("Port") or present.port)
+        for rule in records.rules(self._database, present.arn):
+            check_redirects(wanted if rule.priority is None else rule.actions, protocol, port)
+        security = await self._security(caller, params, protocol, present)
         if port != present.port:
             others = records.listeners(self._database, present.load_balancer)
             if any(li.port == port for li in others):
@@ -105,8 +117,17 @@ class ListenerOperations:
                     "DuplicateListener", "A listener already exists on this port for this load balancer"
                 )
             await self._check_port(present.load_balancer, port)
-        record = replace(present, port=port)
         with self._database.write() as tx:
+            record = replace(
+                listener_of(tx, present.arn),
+                port=port,
+                protocol=protocol,
+                certificate=security.certificate,
+                ssl_policy=security.policy,
+            )
+            # What a listener had as an HTTPS one goes with the protocol.
+            if protocol == "HTTP":
+                record = replace(record, certificates=())
             records.store_listener(tx, record)
             records.store_rule(tx, replace(default, actions=wanted))
             self._moved(tx, [*groups_of(default.actions), *groups_of(wanted)])
@@ -132,6 +153,7 @@ class ListenerOperations:
         wanted = attributes.changed(attributes.LISTENER, present.attributes, params["Attributes"], "Listener")
         with self._database.write() as tx:
             records.store_listener(tx, replace(present, attributes=wanted))
+            tx.after_commit(self._proxy_loop.wake)
         return {"Attributes": attributes.listed(attributes.LISTENER, wanted)}
 
     # Rules
@@ -141,6 +163,7 @@ class ListenerOperations:
         listener = listener_of(self._database, params["ListenerArn"])
         _check_transforms(params)
         wanted, when = actions(params["Actions"]), conditions(params["Conditions"])
+        check_redirects(wanted, listener.protocol, listener.port)
         self._check_groups(caller, listener.load_balancer, wanted)
         priority = _priority(params["Priority"])
         record = Rule(self._rule_arn(listener.arn), listener.arn, priority, when, wanted)
@@ -180,6 +203,7 @@ class ListenerOperations:
         if params.get("Actions"):
             record = replace(record, actions=actions(params["Actions"]))
             listener = listener_of(self._database, present.listener)
+            check_redirects(record.actions, listener.protocol, listener.port)
             self._check_groups(caller, listener.load_balancer, record.actions)
         if params.get("Conditions"):
             record = replace(record, conditions=conditions(params["Conditions"]))
@@ -253,10 +277,9 @@ class ListenerOperations:
 
 
 def _check_protocol(protocol: str) -> None:
-    if protocol != "HTTP":
+    if protocol not in PROTOCOLS:
         raise AwsError(
-            "UnsupportedProtocol",
-            f"portside's load balancers listen by HTTP, not '{protocol}'; on AWS the same template may say HTTPS",
+            "ValidationError", f"Listener protocol '{protocol}' must be one of '{', '.join(PROTOCOLS)}'"
         )
 
 

@@ -98,11 +98,11 @@ class MetricsLoop:
         """Those that are this load balancer's alone."""
         own = self._own_address(balancer)
         ports = {each.port for each in records.listeners(self._db, balancer)}
-        return [
-            (socket.address, socket.port)
-            for socket in self._served().listeners
-            if socket.port in ports and (socket.address == own or len(socket.hosts) == 1)
-        ]
+        hosts: dict[tuple[str, int], int] = {}
+        for socket in self._served().listeners:
+            place = (socket.address, socket.port)
+            hosts[place] = hosts.get(place, 0) + len(socket.hosts)
+        return [place for place, number in hosts.items() if place[1] in ports and (place[0] == own or number == 1)]
 
     async def _publish(self, region: str, account: str, data: list[Params]) -> None:
         caller = Caller(account, region, f"arn:aws:iam::{account}:root")

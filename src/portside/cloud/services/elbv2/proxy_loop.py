@@ -11,7 +11,7 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
-from portside.cloud.machine.proxy import Endpoint, Proxy, ProxyError, Snapshot
+from portside.cloud.machine.proxy import Endpoint, Proxy, ProxyError, ServerCertificate, Snapshot
 from portside.cloud.services.elbv2 import records
 from portside.cloud.services.elbv2.routing import Resolve, World, cluster_name, snapshot
 
@@ -32,6 +32,7 @@ class ProxyLoop:
         resolve: Resolve,
         own_address: Callable[[str], str],
         shared: Sequence[str] = ("127.0.0.1",),
+        certificates: Callable[[str], ServerCertificate | None] = lambda arn: None,
         log: Log,
     ) -> None:
         self._database = database
@@ -39,6 +40,7 @@ class ProxyLoop:
         self._resolve = resolve
         self._own_address = own_address
         self._shared = list(shared)
+        self._certificates = certificates
         self._log = log.bind(service="elbv2")
         self._loop = Loop("elb-proxy", self.turn, clock, log, workers=1)
         # Between what surely gets requests and what might still get some lies the time in which a change happens.
@@ -124,10 +126,17 @@ class ProxyLoop:
 
     def _world(self) -> World:
         database = self._database
+        listeners = records.listeners(database)
+        used = {arn for each in listeners for arn in (each.certificate, *each.certificates) if arn}
+        found = {arn: self._certificates(arn) for arn in sorted(used)}
+        missing = [arn for arn, certificate in found.items() if certificate is None]
+        if missing:
+            self._log.warning("certificates cannot be served", certificates=missing)
         return World(
             load_balancers=records.load_balancers(database),
-            listeners=records.listeners(database),
+            listeners=listeners,
             rules=records.rules(database),
             groups=records.groups(database),
             targets=records.targets(database),
+            certificates={arn: certificate for arn, certificate in found.items() if certificate is not None},
         )

@@ -45,6 +45,11 @@ MIGRATIONS = (
         PRIMARY KEY (target_group, id, port));
     CREATE TABLE elb_tag (arn TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (arn, key));
     """,
+    """
+    ALTER TABLE elb_listener ADD COLUMN certificate TEXT NOT NULL DEFAULT '';
+    ALTER TABLE elb_listener ADD COLUMN ssl_policy TEXT NOT NULL DEFAULT '';
+    ALTER TABLE elb_listener ADD COLUMN certificates TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 
 
@@ -92,11 +97,16 @@ class TargetGroup:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
+    """`certificate` is the ARN of the default one, `certificates` those that were added; both only with HTTPS."""
+
     arn: str
     load_balancer: str
     port: int
     protocol: str
     attributes: Attributes = ()
+    certificate: str = ""
+    ssl_policy: str = ""
+    certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +268,16 @@ def groups_of_load_balancer(reader: Reader, arn: str) -> list[str]:
 
 
 def _listener(row: Row) -> Listener:
-    return Listener(row["arn"], row["load_balancer"], row["port"], row["protocol"], _attributes(row))
+    return Listener(
+        arn=row["arn"],
+        load_balancer=row["load_balancer"],
+        port=row["port"],
+        protocol=row["protocol"],
+        attributes=_attributes(row),
+        certificate=row["certificate"],
+        ssl_policy=row["ssl_policy"],
+        certificates=tuple(json.loads(row["certificates"])),
+    )
 
 
 def listener(reader: Reader, arn: str) -> Listener | None:
@@ -276,9 +295,20 @@ def listeners(reader: Reader, load_balancer_arn: str | None = None) -> list[List
 
 def store_listener(tx: Transaction, record: Listener) -> None:
     tx.execute(
-        "INSERT INTO elb_listener VALUES (?, ?, ?, ?, ?) ON CONFLICT (arn) DO UPDATE SET port = excluded.port,"
-        " attributes = excluded.attributes",
-        (record.arn, record.load_balancer, record.port, record.protocol, json.dumps(dict(record.attributes))),
+        "INSERT INTO elb_listener VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (arn) DO UPDATE SET"
+        " port = excluded.port, protocol = excluded.protocol, attributes = excluded.attributes,"
+        " certificate = excluded.certificate, ssl_policy = excluded.ssl_policy,"
+        " certificates = excluded.certificates",
+        (
+            record.arn,
+            record.load_balancer,
+            record.port,
+            record.protocol,
+            json.dumps(dict(record.attributes)),
+            record.certificate,
+            record.ssl_policy,
+            json.dumps(record.certificates),
+        ),
     )
 
 

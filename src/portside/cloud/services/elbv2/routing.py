@@ -7,10 +7,11 @@ Pure: everything goes in as records, one `Snapshot` comes out. Also decides whic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portside.cloud.machine.proxy import (
     Action,
+    Balancing,
     Cluster,
     Endpoint,
     FixedResponse,
@@ -19,29 +20,41 @@ from portside.cloud.machine.proxy import (
     Match,
     Redirect,
     Route,
+    ServerCertificate,
     Snapshot,
+    Tls,
     VirtualHost,
 )
 from portside.cloud.machine.proxy import Listener as Socket
 from portside.cloud.services.calls import Params
-from portside.cloud.services.elbv2 import attributes
+from portside.cloud.services.elbv2 import access_logs, attributes, ssl_policies
+from portside.cloud.services.elbv2.access_logs import Label
 from portside.cloud.services.elbv2.health import State
 from portside.cloud.services.elbv2.records import Listener, LoadBalancer, Rule, Target, TargetGroup
 from portside.cloud.services.elbv2.rules import values_of
 
 Resolve = Callable[[str, int], Endpoint | None]
+_TELL_TLS = "routing.http.x_amzn_tls_version_and_cipher_suite.enabled"
 MINIMUM = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
+SHARE = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage"
+_ALGORITHMS = {
+    "least_outstanding_requests": Balancing.LEAST_REQUEST,
+    "round_robin": Balancing.ROUND_ROBIN,
+    "weighted_random": Balancing.RANDOM,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that there is. `rules` are in the order in which they are tried."""
+    """All that there is. `rules` are in the order in which they are tried. `certificates` are those that can be
+    served, by ARN."""
 
     load_balancers: Sequence[LoadBalancer]
     listeners: Sequence[Listener]
     rules: Sequence[Rule]
     groups: Sequence[TargetGroup]
     targets: Sequence[Target]
+    certificates: Mapping[str, ServerCertificate] = field(default_factory=dict)
 
 
 def cluster_name(arn: str) -> str:
@@ -55,8 +68,9 @@ def in_rotation(group: TargetGroup, targets: Iterable[Target]) -> list[Target]:
     to those also that failed their checks; never to one that has not been checked yet, or is being drained."""
     checked = [t for t in targets if t.health.state in (State.HEALTHY, State.UNHEALTHY)]
     healthy = [t for t in checked if t.health.state is State.HEALTHY]
-    minimum = int(attributes.value(attributes.TARGET_GROUP, group.attributes, MINIMUM))
-    return healthy if len(healthy) >= minimum else checked
+    minimum, share = (attributes.value(attributes.TARGET_GROUP, group.attributes, key) for key in (MINIMUM, SHARE))
+    enough = len(healthy) >= int(minimum) and (share == "off" or 100 * len(healthy) >= int(share) * len(checked))
+    return healthy if enough else checked
 
 
 def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], str], resolve: Resolve) -> Snapshot:
@@ -65,35 +79,94 @@ def snapshot(world: World, shared: Sequence[str], own_address: Callable[[str], s
     balancers = {lb.arn: lb for lb in world.load_balancers}
     sticky = _sticky(world.groups)
     routes: dict[str, tuple[Route, ...]] = {
-        li.arn: tuple(_route(rule, sticky) for rule in world.rules if rule.listener == li.arn)
+        li.arn: tuple(_route(rule, li, sticky) for rule in world.rules if rule.listener == li.arn)
         for li in world.listeners
     }
     sockets: list[Socket] = []
     for port in sorted({li.port for li in world.listeners}):
         here = [li for li in world.listeners if li.port == port]
-        for address in shared:
-            hosts = tuple(
-                _host(
-                    balancers[li.load_balancer],
-                    routes[li.arn],
-                    # The only one on a port answers to every name.
-                    (balancers[li.load_balancer].dns_name, *(("*",) if len(here) == 1 else ())),
+        for protocol in ("HTTP", "HTTPS"):
+            alike = [li for li in here if li.protocol == protocol]
+            for address in shared:
+                hosts = tuple(
+                    _host(
+                        balancers[li.load_balancer],
+                        li,
+                        routes[li.arn],
+                        # The only one on a port answers to every name.
+                        (balancers[li.load_balancer].dns_name, *(("*",) if len(alike) == 1 else ())),
+                    )
+                    for li in alike
                 )
-                for li in here
-            )
-            sockets.append(Socket(address, port, hosts))
-        for li in here:
-            address = own_address(li.load_balancer)
-            if address not in shared:
-                host = _host(balancers[li.load_balancer], routes[li.arn], ("*",))
-                sockets.append(Socket(address, port, (host,)))
+                sockets += _sockets(world, balancers, address, alike, hosts)
+            for li in alike:
+                address = own_address(li.load_balancer)
+                if address not in shared:
+                    host = _host(balancers[li.load_balancer], li, routes[li.arn], ("*",))
+                    sockets += _sockets(world, balancers, address, [li], (host,))
     return Snapshot(tuple(sockets), _clusters(world, balancers, resolve))
 
 
-def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str, ...]) -> VirtualHost:
+def _sockets(
+    world: World,
+    balancers: Mapping[str, LoadBalancer],
+    address: str,
+    alike: Sequence[Listener],
+    hosts: tuple[VirtualHost, ...],
+) -> list[Socket]:
+    """The socket of listeners of one port and one protocol; none if there are none, or none with a certificate."""
+    if not alike:
+        return []
+    port = alike[0].port
+    if alike[0].protocol != "HTTPS":
+        return [Socket(address, port, hosts)]
+    tls = _tls(world, balancers, alike)
+    return [] if tls is None else [Socket(address, port, hosts, tls)]
+
+
+def _tls(world: World, balancers: Mapping[str, LoadBalancer], alike: Sequence[Listener]) -> Tls | None:
+    # The oldest load balancer's is the one that clients get who name no host.
+    order = list(balancers)
+    alike = sorted(alike, key=lambda li: order.index(li.load_balancer))
+    arns = [li.certificate for li in alike] + [arn for li in alike for arn in li.certificates]
+    found = [world.certificates[arn] for arn in dict.fromkeys(arns) if arn in world.certificates]
+    if not found:
+        return None
+    policy = ssl_policies.widest(li.ssl_policy for li in alike)
+
+    def every(key: str) -> bool:
+        return all(
+            attributes.value(attributes.LOAD_BALANCER, balancers[li.load_balancer].attributes, key) == "true"
+            for li in alike
+        )
+
+    return Tls(
+        certificates=tuple(found),
+        minimum=policy.versions[-1],
+        maximum=policy.versions[0],
+        ciphers=tuple(each for each in policy.ciphers if not each.startswith("TLS_")),
+        http2=every("routing.http2.enabled"),
+        hybrid=policy.hybrid,
+    )
+
+
+def _host(
+    balancer: LoadBalancer, listener: Listener, routes: tuple[Route, ...], domains: tuple[str, ...]
+) -> VirtualHost:
     def setting(key: str) -> str:
         return attributes.value(attributes.LOAD_BALANCER, balancer.attributes, key)
 
+    def own(key: str) -> str:
+        return attributes.value(attributes.LISTENER, listener.attributes, key)
+
+    tls_headers = (
+        own("routing.http.request.x_amzn_tls_version.header_name"),
+        own("routing.http.request.x_amzn_tls_cipher_suite.header_name"),
+    )
+    answered = [
+        (name, own(f"routing.http.response.{name.replace('-', '_')}.header_value"))
+        for name in attributes.RESPONSE_HEADERS
+    ]
     return VirtualHost(
         name=f"{balancer.region}-{balancer.name}",
         domains=domains,
@@ -101,6 +174,12 @@ def _host(balancer: LoadBalancer, routes: tuple[Route, ...], domains: tuple[str,
         idle_timeout=float(setting("idle_timeout.timeout_seconds")),
         client_keep_alive=float(setting("client_keep_alive.seconds")),
         forwarded_for=ForwardedFor(setting("routing.http.xff_header_processing.mode")),
+        client_port=setting("routing.http.xff_client_port.enabled") == "true",
+        plain_headers=setting("routing.http.drop_invalid_header_fields.enabled") == "true",
+        logged=access_logs.place(balancer) is not None,
+        tls_headers=tls_headers if setting(_TELL_TLS) == "true" else None,
+        response_headers=tuple((name, value) for name, value in answered if value),
+        name_server=own("routing.http.response.server.enabled") == "true",
     )
 
 
@@ -133,9 +212,10 @@ def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: 
         name=cluster_name(group.arn),
         endpoints=tuple(sorted(endpoints, key=lambda e: (e.address, e.port))),
         idle_timeout=idle_timeout,
-        least_request=setting("load_balancing.algorithm.type") == "least_outstanding_requests",
+        balancing=_ALGORITHMS[setting("load_balancing.algorithm.type")],
         slow_start=float(setting("slow_start.duration_seconds")),
         http2=group.protocol_version in ("HTTP2", "GRPC"),
+        tls=group.protocol == "HTTPS",
     )
 
 
@@ -160,8 +240,10 @@ def _groups_of(rule: Rule) -> list[str]:
 # Rules
 
 
-def _route(rule: Rule, sticky: Mapping[str, float]) -> Route:
-    return Route(match_of(rule.conditions), _action(rule.actions[-1], sticky))
+def _route(rule: Rule, listener: Listener, sticky: Mapping[str, float]) -> Route:
+    action = rule.actions[-1]
+    label = Label(listener.load_balancer, rule.priority or 0, action["Type"])
+    return Route(match_of(rule.conditions), _action(action, sticky), str(label))
 
 
 def match_of(conditions: Iterable[Params]) -> Match:

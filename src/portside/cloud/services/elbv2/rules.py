@@ -13,6 +13,8 @@ from typing import Any
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 
+# What load balancers speak, to clients and to targets.
+PROTOCOLS = ("HTTPS", "HTTP")
 MOST_VALUES = 5
 MOST_WILDCARDS = 5
 LONGEST = 128
@@ -57,13 +59,29 @@ def actions(given: Sequence[Params]) -> tuple[Params, ...]:
         kind = action["Type"]
         if kind in ("authenticate-oidc", "authenticate-cognito", "jwt-validation"):
             raise invalid(
-                f"Actions of type '{kind}' need an HTTPS listener, which portside's load balancers do not have"
+                f"portside's load balancers authenticate nobody: actions of type '{kind}' are not offered"
             )
     if len(ordered) != 1:
         raise AwsError(
             "TooManyActions", "A rule must have exactly one action of type forward, redirect or fixed-response"
         )
     return (_action(ordered[0], given),)
+
+
+def check_redirects(wanted: Iterable[Params], protocol: str, port: int) -> None:
+    """Whether redirects may stand on a listener of that protocol and port."""
+    for action in wanted:
+        config = action.get("RedirectConfig")
+        if not config:
+            continue
+        to = str(config["Protocol"]).replace("#{protocol}", protocol)
+        if (protocol, to) == ("HTTPS", "HTTP"):
+            raise AwsError("InvalidLoadBalancerAction", "You cannot redirect requests from HTTPS to HTTP")
+        same = to == protocol and str(config["Port"]) in ("#{port}", str(port))
+        if same and (config["Host"], config["Path"], config["Query"]) == ("#{host}", "/#{path}", "#{query}"):
+            raise AwsError(
+                "InvalidLoadBalancerAction", "The redirect configuration is not valid because it creates a loop."
+            )
 
 
 def _action(action: Params, given: Sequence[Params]) -> Params:

@@ -16,7 +16,10 @@ from portside.cloud.machine.prober import Prober
 from portside.cloud.machine.proxy import Proxy
 from portside.cloud.services.calls import Calls, Service
 from portside.cloud.services.elbv2 import records
+from portside.cloud.services.elbv2.access_log_loop import AccessLogLoop
+from portside.cloud.services.elbv2.access_logs import Grants
 from portside.cloud.services.elbv2.api import ElbApi
+from portside.cloud.services.elbv2.certificate_operations import Certificates
 from portside.cloud.services.elbv2.metrics_loop import MetricsLoop
 from portside.cloud.services.elbv2.proxy_loop import ProxyLoop
 from portside.cloud.services.elbv2.routing import Resolve
@@ -27,8 +30,9 @@ class Elb:
     """Use: `async with Elb(...) as elb`, with `elb.service()` in the gateway. Entering it starts the loops and
     goes on with whatever was in flight; leaving it stops them, but not the proxy, which is the caller's.
 
-    `resolve` tells where a target, by its id and port, listens on this machine; `own_address` which loopback
-    address a load balancer has for itself, by its ARN; `shared` are the addresses where all of them listen.
+    `certificates` finds what is served for a certificate's ARN; `resolve` tells where a target, by its id and
+    port, listens on this machine; `own_address` which loopback address a load balancer has for itself, by its ARN;
+    `shared` are the addresses where all of them listen; `grants` weighs the policies of buckets for access logs.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Elb:
         resolve: Resolve,
         own_address: Callable[[str], str],
         shared: Sequence[str] = ("127.0.0.1",),
+        certificates: Certificates = lambda arn: None,
+        grants: Grants = lambda policy, principals, action, resource, context: True,
         log: Log,
     ) -> None:
         self._database = database
@@ -54,6 +60,7 @@ class Elb:
             resolve=resolve,
             own_address=own_address,
             shared=shared,
+            certificates=certificates,
             log=log,
         )
         self.target_loop = TargetLoop(
@@ -76,6 +83,16 @@ class Elb:
             own_address=own_address,
             log=log,
         )
+        self.access_logs = AccessLogLoop(
+            database=database,
+            clock=clock,
+            pace=pace,
+            calls=calls,
+            proxy=proxy,
+            resolve=resolve,
+            own_address=own_address,
+            log=log,
+        )
         self.api = ElbApi(
             database=database,
             ids=ids,
@@ -84,6 +101,8 @@ class Elb:
             resolve=resolve,
             target_loop=self.target_loop,
             proxy_loop=self.proxy_loop,
+            certificates=certificates,
+            grants=grants,
             log=log,
         )
         self._running = AsyncExitStack()
@@ -97,6 +116,16 @@ class Elb:
         """Whether a load balancer has this DNS name."""
         return any(each.dns_name.lower() == name for each in records.load_balancers(self._database))
 
+    def users_of(self, certificate: str) -> list[str]:
+        """The load balancers that a certificate is used by."""
+        return sorted(
+            {
+                each.load_balancer
+                for each in records.listeners(self._database)
+                if certificate in (each.certificate, *each.certificates)
+            }
+        )
+
     def service(self) -> Service:
         return self.api.service()
 
@@ -104,9 +133,11 @@ class Elb:
         await self._running.enter_async_context(self.proxy_loop)
         await self._running.enter_async_context(self.target_loop)
         await self._running.enter_async_context(self.metrics.loop)
+        await self._running.enter_async_context(self.access_logs.loop)
         self.proxy_loop.resume()
         self.target_loop.resume()
         self.metrics.resume()
+        self.access_logs.resume()
         return self
 
     async def __aexit__(self, *reason: object) -> None:

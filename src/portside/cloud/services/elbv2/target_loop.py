@@ -119,7 +119,12 @@ class TargetLoop:
                 self._store(target, Health())
             return After(health.wait(Health(), settings, self._pace))
         result = await self._prober.probe(
-            endpoint.address, endpoint.port, settings.path, settings.timeout, f"{endpoint.address}:{port}"
+            endpoint.address,
+            endpoint.port,
+            settings.path,
+            settings.timeout,
+            f"{endpoint.address}:{port}",
+            secure=settings.protocol == "HTTPS",
         )
         present = records.target(self._database, target.key)
         if present is None or present.health.state is State.DRAINING:

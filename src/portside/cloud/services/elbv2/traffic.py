@@ -34,10 +34,13 @@ def difference(before: Statistics, now: Statistics) -> Statistics:
         return now
     clusters = {name: _less(found, before.clusters.get(name)) for name, found in now.clusters.items()}
     sockets = {
-        key: SocketCounts(found.open, _since(found.made, before.sockets.get(key, SocketCounts()).made))
-        for key, found in now.sockets.items()
+        key: _less_made(found, before.sockets.get(key, SocketCounts())) for key, found in now.sockets.items()
     }
     return Statistics(now.run, clusters, sockets)
+
+
+def _less_made(now: SocketCounts, before: SocketCounts) -> SocketCounts:
+    return SocketCounts(now.open, _since(now.made, before.made), _since(now.not_agreed, before.not_agreed))
 
 
 def _since(now: int, before: int) -> int:
@@ -88,6 +91,7 @@ def metrics(
         seen = [delta.sockets.get(key, SocketCounts()) for key in sockets.get(balancer, [])]
         data += _counter("ActiveConnectionCount", own, at, sum(each.open for each in seen))
         data += _counter("NewConnectionCount", own, at, sum(each.made for each in seen))
+        data += _counter("ClientTLSNegotiationErrorCount", own, at, sum(each.not_agreed for each in seen))
     return data
 
 

@@ -7,7 +7,7 @@ Resource policies are not weighed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from portside.cloud.services.iam.policy import Request, Statement, statements
@@ -54,6 +54,23 @@ def trusts(document: str, service: str, action: str, context: dict[str, tuple[st
 def trusts_principal(document: str, arns: tuple[str, ...], context: dict[str, tuple[str, ...]]) -> bool:
     """Whether a role's trust policy lets one of `arns` (a caller under its several names) assume the role."""
     return _trusted(document, "AWS", arns, Request("sts:AssumeRole", "", context))
+
+
+def grants(
+    document: str,
+    principals: Mapping[str, tuple[str, ...]],
+    action: str,
+    resource: str,
+    context: Mapping[str, tuple[str, ...]],
+) -> bool:
+    """Whether a resource's policy lets one of `principals`, by kind, do `action` to `resource`."""
+    request = Request(action, resource, context)
+    found = [
+        each
+        for each in statements(document)
+        if any(each.names(kind, *names) for kind, names in principals.items()) and each.speaks_of(request)
+    ]
+    return bool(found) and all(each.allows for each in found)
 
 
 def _trusted(document: str, kind: str, wanted: tuple[str, ...], request: Request) -> bool:

@@ -20,6 +20,7 @@ from portside.cloud.protocol.shapes import Violation, describe
 from portside.cloud.services.calls import Caller, Params, Service, operation, operations_of
 from portside.cloud.services.logs import patterns, records
 from portside.cloud.services.logs.records import EVENT_OVERHEAD, Group, Key, LogEvent, Stream
+from portside.cloud.services.logs.resource_policies import ResourcePolicies
 from portside.cloud.services.logs.retention_loop import Bounds, RetentionLoop
 
 PAGE = 50
@@ -48,10 +49,11 @@ class LogsApi:
         self._ids = ids
         self._clock = clock
         self._bounds = bounds or Bounds()
+        self._policies = ResourcePolicies(database=database, clock=clock)
         self.retention = RetentionLoop(database=database, clock=clock, log=log, bounds=self._bounds)
 
     def service(self) -> Service:
-        return Service("logs", operations_of(self), _invalid)
+        return Service("logs", operations_of(self) | operations_of(self._policies), _invalid)
 
     # Groups
 

@@ -16,6 +16,7 @@ from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN
 from portside.cloud.services.cloudformation.resources.shapes import request
 
 SERVICE = "autoscaling"
+_NOTIFICATIONS = ("NotificationConfiguration", "NotificationConfigurations")
 _RENAMED = {"Cooldown": "DefaultCooldown", "HealthCheckGracePeriodSeconds": "HealthCheckGracePeriod"}
 
 
@@ -24,11 +25,6 @@ class AutoScalingGroup(Handler):
     name_property = "AutoScalingGroupName"
     name_style: ClassVar[NameStyle | None] = GROUP
     tagged = True
-
-    unoffered: ClassVar = dict.fromkeys(
-        ("NotificationConfiguration", "NotificationConfigurations"),
-        "nobody is told when instances come and go; use a lifecycle hook.",
-    )
 
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
@@ -40,7 +36,8 @@ class AutoScalingGroup(Handler):
 
     def _params(self, work: Work, operation: str, name: str) -> Params:
         given = dict(work.properties)
-        given.pop("Tags", None)
+        for apart in ("Tags", *_NOTIFICATIONS):
+            given.pop(apart, None)
         subnets = given.pop("VPCZoneIdentifier", None)
         params = request(SERVICE, operation, given, _RENAMED) | {"AutoScalingGroupName": name}
         if subnets:
@@ -67,11 +64,24 @@ class AutoScalingGroup(Handler):
         tags = self._tags(work, work.name)
         if tags:
             params["Tags"] = tags
+        if _told(work.properties):
+            # Topics are told of the first instances too, which are launched once they are known.
+            params |= {"MinSize": 0, "DesiredCapacity": 0}
         await work.call(SERVICE, "CreateAutoScalingGroup", params)
         return work.name, {}
 
     async def configure(self, work: Work) -> None:
         name = {"AutoScalingGroupName": work.physical_id}
+        told = _told(work.properties)
+        for topic, types in told.items():
+            if not work.old or _told(work.old).get(topic) != types:
+                params = name | {"TopicARN": topic, "NotificationTypes": types}
+                await work.call(SERVICE, "PutNotificationConfiguration", params)
+        if told and not work.old:
+            least = work.properties["MinSize"]
+            sizes = {"MinSize": least, "DesiredCapacity": work.properties.get("DesiredCapacity", least)}
+            params = request(SERVICE, "UpdateAutoScalingGroup", sizes) | name
+            await work.call(SERVICE, "UpdateAutoScalingGroup", params)
         for each in work.properties.get("MetricsCollection") or []:
             params = request(SERVICE, "EnableMetricsCollection", each) | name
             await work.call(SERVICE, "EnableMetricsCollection", params)
@@ -98,6 +108,10 @@ class AutoScalingGroup(Handler):
         ):
             if arns:
                 await work.call(SERVICE, operation, {"AutoScalingGroupName": name, "TargetGroupARNs": arns})
+        for topic in _told(work.old):
+            if topic not in _told(work.properties):
+                params = {"AutoScalingGroupName": name, "TopicARN": topic}
+                await work.call(SERVICE, "DeleteNotificationConfiguration", params)
         await self.configure(work)
         tags = self._tags(work, name)
         if tags:
@@ -122,6 +136,17 @@ class AutoScalingGroup(Handler):
 
     async def gone(self, work: Work) -> bool:
         return await self._describe(work, work.physical_id) is None
+
+
+def _told(properties: Params) -> dict[str, list[str]]:
+    """The topics of a group, and the types of events that each is told of."""
+    older = properties.get("NotificationConfiguration")
+    found: dict[str, list[str]] = {}
+    for each in [*([older] if older else []), *(properties.get("NotificationConfigurations") or [])]:
+        topics = each["TopicARN"]
+        for topic in topics if isinstance(topics, list) else [topics]:
+            found[topic] = sorted({*found.get(topic, ()), *(each.get("NotificationTypes") or ())})
+    return found
 
 
 class LaunchConfiguration(Handler):

@@ -74,6 +74,7 @@ class AddressBlock(Declared):
 
     type = "AWS::EC2::VPCCidrBlock"
     service = "ec2"
+    extends = "VpcId"
     creates = Call("AssociateVpcCidrBlock")
     deletes = Call("DisassociateVpcCidrBlock", {"AssociationId": "$id"})
 

@@ -7,7 +7,7 @@ called, and what is written down in between, is decided in `steps.py` of the ser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from typing import Any, ClassVar
 
@@ -64,6 +64,9 @@ class Work:
     update_policy: Params = field(default_factory=dict)
     # An update that puts the resource back to what it was.
     rolls_back: bool = False
+    # The type as the template has it, and what has been answered to a request.
+    type: str = ""
+    answer: Callable[[str], str | None] = lambda request: None
 
     async def call(self, service: str, operation: str, params: Params) -> Params:
         return await self.calls(service, operation, params, self.caller)
@@ -97,8 +100,12 @@ class Handler:
     attributes: ClassVar[frozenset[str]] = frozenset()
     # Whether the tags of the stack are handed on.
     tagged: ClassVar[bool] = False
+    # Whether only the end of the wait tells the physical id and the attributes; it is waited for in any mode.
+    answers_late: ClassVar[bool] = False
     # Properties of AWS's that this cloud does not offer, with the reason why if there is more to say.
     unoffered: ClassVar[Mapping[str, str]] = {}
+    # The property that names a resource which this one adds to, so that its attributes are others afterwards.
+    extends: ClassVar[str] = ""
     # How long the resource may take to become stable, and how long to go away.
     stable_within: ClassVar[float] = 3600.0
     gone_within: ClassVar[float] = 3600.0
@@ -155,6 +162,22 @@ class Handler:
         the service has to be asked."""
         return None
 
+    def identified(self, work: Work) -> str:
+        """The physical id of a resource that has settled, for types that learn it late."""
+        return work.physical_id
+
+    def limit(self, work: Work) -> float:
+        """Seconds within which the resource has to be stable."""
+        return self.stable_within
+
+    def leaves_within(self, work: Work) -> float:
+        """Seconds within which it has to be gone."""
+        return self.gone_within
+
+    def out_of_time(self, work: Work) -> Failure:
+        """What it fails with if it is not."""
+        return Failure("Exceeded attempts to wait", "NotStabilized")
+
     async def settled(self, work: Work) -> bool:
         """Whether the resource is stable; raises Failure if it never will be."""
         return True
@@ -178,7 +201,14 @@ class Handler:
         return is_missing(error)
 
 
-_MISSING_ENDINGS = ("NotFound", "NotFoundException", "DoesNotExist", "NonExistentQueue", "NotFoundFault")
+_MISSING_ENDINGS = (
+    "NotFound",
+    "NotFoundException",
+    "DoesNotExist",
+    "DoesNotExistException",
+    "NonExistentQueue",
+    "NotFoundFault",
+)
 _MISSING = frozenset(
     {
         "NoSuchEntity", "NoSuchBucket", "NoSuchBucketPolicy", "404", "ServiceNotActiveException",
@@ -200,6 +230,7 @@ _CODES = {
     "AccessDeniedException": "AccessDenied",
     "UnauthorizedOperation": "AccessDenied",
     "LimitExceeded": "ServiceLimitExceeded",
+    "TooManyCertificates": "ServiceLimitExceeded",
     "LimitExceededException": "ServiceLimitExceeded",
     "ResourceInUse": "ResourceConflict",
     "ResourceInUseException": "ResourceConflict",

@@ -7,6 +7,7 @@ from typing import Any
 
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Work
+from portside.cloud.services.cloudformation.resources.listener_certificates import added
 
 _ELB = "elbv2"
 
@@ -66,6 +67,13 @@ async def _listener(work: Work) -> Params | None:
     return one
 
 
+async def _listener_certificate(work: Work) -> Params | None:
+    """Those of the template's that the listener still has; what others added to it is theirs."""
+    live = await added(work)
+    mine = [each for each in work.properties.get("Certificates") or [] if each.get("CertificateArn") in live]
+    return {"ListenerArn": work.properties["ListenerArn"], "Certificates": mine} if mine else None
+
+
 async def _rule(work: Work) -> Params | None:
     found = await work.call(_ELB, "DescribeRules", {"RuleArns": [work.physical_id]})
     if not found.get("Rules"):
@@ -110,6 +118,7 @@ NETWORK: dict[str, Callable[[Work], Awaitable[Params | None]]] = {
     "AWS::ElasticLoadBalancingV2::LoadBalancer": _load_balancer,
     "AWS::ElasticLoadBalancingV2::TargetGroup": _target_group,
     "AWS::ElasticLoadBalancingV2::Listener": _listener,
+    "AWS::ElasticLoadBalancingV2::ListenerCertificate": _listener_certificate,
     "AWS::ElasticLoadBalancingV2::ListenerRule": _rule,
     "AWS::EC2::SecurityGroup": _security_group,
 }

@@ -1,10 +1,11 @@
-"""AWS::Logs::LogGroup and LogStream."""
+"""AWS::Logs::LogGroup, LogStream and ResourcePolicy."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from portside.cloud.services.calls import Params
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle
 
@@ -112,3 +113,18 @@ class LogStream(Handler):
 
     async def delete(self, work: Work) -> None:
         await work.call("logs", "DeleteLogStream", self._names(work, work.physical_id))
+
+
+class ResourcePolicy(Declared):
+    type = "AWS::Logs::ResourcePolicy"
+    service = "logs"
+    name_property = "PolicyName"
+    creates = Call("PutResourcePolicy", {"policyName": "$name"})
+    listing = Listing(
+        Call("DescribeResourcePolicies", {}, "resourcePolicies"),
+        "policyName",
+        {"policyName": "$name"},
+        unique=True,
+    )
+    updates = (Call("PutResourcePolicy", {"policyName": "$id"}),)
+    deletes = Call("DeleteResourcePolicy", {"policyName": "$id"})

@@ -20,6 +20,8 @@ from portside.cloud.services.cloudformation.resources import (
     certificates,
     cloudwatch,
     codebuild,
+    codedeploy,
+    custom,
     delivery,
     dns,
     ec2,
@@ -28,9 +30,11 @@ from portside.cloud.services.cloudformation.resources import (
     elbv2,
     endpoints,
     events,
+    firewalls,
     functions,
     iam,
     instances,
+    listener_certificates,
     logs,
     messages,
     namespaces,
@@ -93,17 +97,24 @@ _TYPES: tuple[type[Handler], ...] = (
     events.Rule,
     codebuild.Project,
     codebuild.ReportGroup,
+    codedeploy.Application,
+    codedeploy.DeploymentGroup,
+    codedeploy.DeploymentConfig,
     messages.Parameter,
     messages.Topic,
     waiting.WaitConditionHandle,
     waiting.WaitCondition,
     nested.NestedStack,
+    custom.CustomResource,
     messages.CdkMetadata,
     autoscaling.LifecycleHook,
     autoscaling.ScheduledAction,
     cloudwatch.CompositeAlarm,
     cloudwatch.Dashboard,
     logs.LogStream,
+    logs.ResourcePolicy,
+    firewalls.WebAcl,
+    firewalls.WebAclAssociation,
     principals.User,
     principals.Group,
     principals.AccessKey,
@@ -148,6 +159,8 @@ _TYPES: tuple[type[Handler], ...] = (
     namespaces.PublicNamespace,
     namespaces.DiscoveryService,
     certificates.Certificate,
+    listener_certificates.ListenerCertificate,
+    listener_certificates.ServerCertificate,
     stores.Table,
     stores.Stream,
     stores.FileSystem,
@@ -192,31 +205,26 @@ _TYPES: tuple[type[Handler], ...] = (
 )
 # Types that could be shown, and that would do something else here than they say.
 WITHHELD = {
-    "AWS::CodeDeploy::Application": "nothing would be deployed; use the deployment strategies of ECS.",
-    "AWS::CodeDeploy::DeploymentGroup": "nothing would be deployed; use the deployment strategies of ECS.",
     "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
     "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
     "AWS::EMR::Cluster": "it would run nothing.",
     "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
     "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
-    "AWS::ElasticLoadBalancingV2::ListenerCertificate": "listeners speak HTTP here.",
-    "AWS::Logs::ResourcePolicy": "nothing but this cloud's own services writes to its log groups.",
     "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
     "AWS::SageMaker::NotebookInstance": "it would run nothing.",
-    "AWS::WAFv2::WebACLAssociation": "it would let everything through.",
 }
 CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}
 
 
 def handler(kind: str) -> Handler:
-    return HANDLERS[kind]
+    return HANDLERS[custom.CustomResource.type if kind.startswith(CUSTOM) else kind]
 
 
 @cache
 def facts(kind: str) -> Facts:
-    made = HANDLERS[kind]
-    found = schema.load(kind)
+    made = handler(kind)
+    found = schema.custom(kind) if kind.startswith(CUSTOM) else schema.load(kind)
     assert found is not None
     return Facts(
         schema=found,
@@ -238,11 +246,10 @@ def refuse_unknown(template: Template, active: Iterable[str]) -> None:
     ]
     if unknown:
         raise invalid(f"Template format error: Unrecognized resource types: [{', '.join(sorted(set(unknown)))}]")
-    unoffered = {types[name] for name in active if types[name] not in HANDLERS}
+    made = {name for name in active if types[name] in HANDLERS or types[name].startswith(CUSTOM)}
+    unoffered = {types[name] for name in active if name not in made}
     if unoffered:
         said = [f" {kind}: {WITHHELD[kind]}" for kind in sorted(unoffered) if kind in WITHHELD]
-        if any(kind.startswith(CUSTOM) for kind in unoffered):
-            said.append(" Custom resources need functions that run, which this cloud does not offer.")
         raise invalid(
             f"Template format error: Unrecognized resource types: [{', '.join(sorted(unoffered))}]. "
             f"AWS has them, portside's local cloud does not offer them.{''.join(said)}"

@@ -6,6 +6,7 @@ answers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from portside.cloud.protocol.errors import AwsError
@@ -344,6 +345,20 @@ class ResourceGroup(Declared):
     )
     outputs: ClassVar = {"Arn": "GroupArn"}
     tagging = Tagging("Tag", "Untag", "Arn", "Arn", keys="Keys")
+
+    def _whole(self, properties: Params, stack_id: str) -> Params:
+        """A group without a query has the resources of its stack."""
+        query = {"Type": "CLOUDFORMATION_STACK_1_0"} | (properties.get("ResourceQuery") or {})
+        if "Query" not in query and query["Type"] == "CLOUDFORMATION_STACK_1_0":
+            query["Query"] = {"ResourceTypeFilters": ["AWS::AllSupported"], "StackIdentifier": stack_id}
+        return properties | {"ResourceQuery": query}
+
+    async def create(self, work: Work) -> tuple[str, Params]:
+        return await super().create(replace(work, properties=self._whole(work.properties, work.stack_id)))
+
+    async def update(self, work: Work) -> Params:
+        new, old = self._whole(work.properties, work.stack_id), self._whole(work.old, work.stack_id)
+        return await super().update(replace(work, properties=new, old=old))
 
 
 class SecurityConfiguration(Declared):
