@@ -1,5 +1,5 @@
 """What ECS and CodeBuild ask of the registry. Services do not know each other, so they meet here, beside
-app.py."""
+composition.py."""
 
 from __future__ import annotations
 

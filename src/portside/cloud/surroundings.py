@@ -1,8 +1,8 @@
 """What tasks have around them on this machine: the bridge, the network for credentials, and the cloud's name
 server.
 
-Implements `Outside` of services/ecs/outside.py. It stands beside app.py because it joins what knows nothing of
-each other: the server's addresses, the engine's networks, load balancers and Cloud Map.
+Implements `Outside` of services/ecs/outside.py. It stands beside composition.py because it joins what knows
+nothing of each other: the server's addresses, the engine's networks, load balancers and Cloud Map.
 """
 
 from __future__ import annotations

@@ -76,11 +76,11 @@ async def test_requests_come_to_the_bucket(directory: Path) -> None:
         await create(running, await resources(running, port, {"AWS": "arn:aws:iam::127311923021:root"}))
         assert await said(f"http://127.0.0.1:{port}/one?two=3") == "hello"
 
-        assert running.cloud._elb is not None
+        assert running.cloud.services.elb is not None
         keys: list[str] = []
         async with asyncio.timeout(30):
             while not keys:
-                running.cloud._elb.access_logs.loop.wake(KEY)
+                running.cloud.services.elb.access_logs.loop.wake(KEY)
                 found = await running.do("s3", "list_objects_v2", Bucket="traffic-logs")
                 keys = [each["Key"] for each in found["Contents"] if each["Key"].endswith(".log.gz")]
         (key,) = keys
