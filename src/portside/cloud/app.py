@@ -24,6 +24,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import configure
 from portside.cloud.kernel.loop import After, Loop, TurnResult
+from portside.cloud.kernel.tidying import Tidying
 from portside.cloud.machine import bridge
 from portside.cloud.machine.addresses import Addresses
 from portside.cloud.machine.git import GitRepositories
@@ -117,6 +118,9 @@ class Cloud:
                 Loop("bridge", self._listen_on_bridge, self.clock, self.log)
             )
             bridging.wake("bridge")
+            tidying = Tidying(database=self.database, clock=self.clock, log=self.log)
+            await parts.enter_async_context(tidying.loop)
+            tidying.resume()
             await self._serve_docker(parts)
             # The first to be left: what it uses is there until its last loop has ended.
             await parts.enter_async_context(self.services)
