@@ -187,6 +187,31 @@ async def test_what_a_transform_made_is_checked_like_any_template(world: World) 
     )
 
 
+async def test_a_macro_is_declared_once_and_not_carried_out(world: World) -> None:
+    macro = {"Type": "AWS::CloudFormation::Macro", "Properties": {"Name": "Mine", "FunctionName": "mine"}}
+    assert await world.create("macro", {"Resources": {"Macro": macro}}) == "CREATE_COMPLETE"
+    (made,) = (await world.call("DescribeStackResources", StackName="macro"))["StackResources"]
+    assert made["PhysicalResourceId"] == "Mine"
+    assert await world.create("again", {"Resources": {"Macro": macro}}) == "ROLLBACK_COMPLETE"
+    told = " ".join(reason for _, _, reason in await world.events("again"))
+    assert "Resource of type 'AWS::CloudFormation::Macro' with identifier 'Mine' already exists." in told
+    assert await world.create("web", {"Transform": "Mine", "Resources": {"A": topic()}}, **EXPAND) == (
+        "ROLLBACK_COMPLETE"
+    )
+    told = " ".join(reason for _, _, reason in await world.events("web"))
+    assert (
+        "Transform 000000000000::Mine failed with: portside's local cloud does not carry out macros, for no function "
+        "runs here. Rollback requested by user." in told
+    )
+    for name in ("macro", "web"):
+        assert await world.delete(name) == "DELETE_COMPLETE"
+    assert await world.create("web", {"Transform": "Mine", "Resources": {"A": topic()}}, **EXPAND) == (
+        "ROLLBACK_COMPLETE"
+    )
+    told = " ".join(reason for _, _, reason in await world.events("web"))
+    assert "No transform named 000000000000::Mine found." in told
+
+
 async def test_macros_and_the_transforms_of_others(world: World) -> None:
     macro = {"Transform": "Mine", "Resources": {"A": topic()}}
     assert await world.create("web", macro, **EXPAND) == "ROLLBACK_COMPLETE"

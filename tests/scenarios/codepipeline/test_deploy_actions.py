@@ -456,6 +456,31 @@ async def test_a_deployment_that_fails_is_replaced_or_takes_too_long_fails_the_a
     assert "timed out after 2 minutes" in message and "unable to place a task" in message
 
 
+class FakeCodeDeploy:
+    def codedeploy_GetDeploymentGroup(self, params, caller):
+        if params["deploymentGroupName"] != "blue":
+            raise AwsError("DeploymentGroupDoesNotExistException", "No Deployment Group found")
+        return {"deploymentGroupInfo": params}
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("blue", "portside's local cloud does not carry out CodeDeploy's deployments, here of shop to blue"),
+        ("red", "No Deployment Group found"),
+    ],
+)
+async def test_deployments_of_codedeploy_are_refused_when_their_turn_comes(ready, group, message):
+    world = ready
+    world.calls.fakes.insert(0, FakeCodeDeploy())
+    world.commit({"appspec.yml": b"version: 0.0"})
+    configuration = {"ApplicationName": "shop", "DeploymentGroupName": group}
+    deploy = action("Deploy", "Deploy", "CodeDeploy", configuration, inputs=("App",))
+    await world.create(pipeline(stage("Source", github()), stage("Deploy", deploy)))
+    await world.settle("Failed")
+    assert message in (await failure(world, "Deploy", "Deploy"))["message"]
+
+
 async def test_an_ecs_deployment_goes_on_after_a_restart_without_a_second_revision(tmp_path):
     world = World(tmp_path / "state.db")
     fake = FakeEcs()

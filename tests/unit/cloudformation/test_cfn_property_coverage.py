@@ -63,6 +63,7 @@ LATER: dict[tuple[str, str], str] = {
         ("AWS::CloudFormation::WaitCondition", name): "waits.py waits by it"
         for name in ("Count", "Handle", "Timeout")
     },
+    ("AWS::CloudFormation::Macro", "Description"): "no API shows macros",
     ("AWS::CDK::Metadata", "Analytics"): "AWS counts them; nobody counts here",
     ("AWS::CDK::Metadata", "Modules"): "AWS counts them; nobody counts here",
     ("AWS::CodeBuild::ReportGroup", "DeleteReports"): "told when the group is deleted",

@@ -19,6 +19,7 @@ from portside.cloud.services.cloudformation import (
     include,
     language_extensions,
     limits,
+    macros,
     parameters,
     serverless,
     template,
@@ -212,6 +213,8 @@ class _Run:
             except serverless.ServerlessError as error:
                 raise TransformFailed(f"Transform {each.name} failed with: {error}") from None
         shown = each.name if each.name.startswith("AWS::") else f"{self.caller.account}::{each.name}"
+        if shown != each.name and await macros.declaration(each.name, self.calls, self.caller) is not None:
+            raise TransformFailed(f"Transform {shown} failed with: {macros.NOT_OFFERED}")
         raise TransformFailed(f"No transform named {shown} found.")
 
     def _location(self, each: Declared) -> Any:

@@ -72,6 +72,17 @@ ACTIONS: dict[tuple[str, str, str], Offer] = {
     ("Deploy", "AWS", "S3"): Offer(
         _keys("BucketName Extract"), _keys("ObjectKey KMSEncryptionKeyARN CannedACL CacheControl"), (1, 1)
     ),
+    # Made, and refused when their turn comes (`actions/codedeploy.py`).
+    ("Deploy", "AWS", "CodeDeploy"): Offer(_keys("ApplicationName DeploymentGroupName"), inputs=(1, 1)),
+    ("Deploy", "AWS", "CodeDeployToECS"): Offer(
+        _keys("ApplicationName DeploymentGroupName TaskDefinitionTemplateArtifact AppSpecTemplateArtifact"),
+        _keys(
+            "TaskDefinitionTemplatePath AppSpecTemplatePath Image1ArtifactName Image1ContainerName "
+            "Image2ArtifactName Image2ContainerName Image3ArtifactName Image3ContainerName Image4ArtifactName "
+            "Image4ContainerName"
+        ),
+        inputs=(1, 5),
+    ),
     ("Approval", "AWS", "Manual"): Offer(
         frozenset(), _keys("NotificationArn ExternalEntityLink CustomData"), timeout=7 * 24 * HOUR
     ),
@@ -80,7 +91,7 @@ ACTIONS: dict[tuple[str, str, str], Offer] = {
 # Actions of AWS's that are refused by name, so that nobody takes it for a slip of the pen.
 UNOFFERED = frozenset(
     {
-        "Lambda", "CodeDeploy", "CodeDeployToECS", "Commands", "ElasticBeanstalk", "ServiceCatalog", "OpsWorks",
+        "Lambda", "Commands", "ElasticBeanstalk", "ServiceCatalog", "OpsWorks",
         "StepFunctions", "CodePipeline", "AppConfig", "DeviceFarm", "Jenkins", "Snyk", "CloudFormationStackSet",
         "CloudFormationStackInstances", "AlexaSkillsKit", "EC2", "EKS", "ECRBuildAndPublish", "InspectorScan",
         "CodeStarConnections", "Bitbucket", "TeamCity", "GhostInspector", "BlazeMeter", "XebiaLabs", "Inspector",

@@ -7,6 +7,7 @@ from portside.cloud.services.codepipeline import offered
 from portside.cloud.services.codepipeline.actions.approval import Manual
 from portside.cloud.services.codepipeline.actions.cloudformation import CloudFormation
 from portside.cloud.services.codepipeline.actions.codebuild import CodeBuild
+from portside.cloud.services.codepipeline.actions.codedeploy import CodeDeploy
 from portside.cloud.services.codepipeline.actions.ecs import Ecs
 from portside.cloud.services.codepipeline.actions.git_source import GitSource, Permit
 from portside.cloud.services.codepipeline.actions.job import Provider
@@ -26,6 +27,8 @@ def providers(
         ("Build", "CodeBuild"): CodeBuild(),
         ("Test", "CodeBuild"): CodeBuild(),
         ("Deploy", "CloudFormation"): CloudFormation(),
+        ("Deploy", "CodeDeploy"): CodeDeploy(),
+        ("Deploy", "CodeDeployToECS"): CodeDeploy(),
         ("Deploy", "ECS"): Ecs(),
         ("Deploy", "S3"): S3Deploy(),
         ("Approval", "Manual"): Manual(),
