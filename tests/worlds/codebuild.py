@@ -5,6 +5,7 @@ Virtual time, a real database, the cloud's own Logs service, and buckets, parame
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -119,7 +120,8 @@ class Services:
                     403,
                 )
         if service == "logs":
-            return self.logs.operations[operation](caller, params)  # type: ignore[return-value]
+            found: Any = self.logs.operations[operation](caller, params)
+            return await found if inspect.isawaitable(found) else found
         return getattr(self, f"{service}_{operation}")(params)  # type: ignore[no-any-return]
 
     def s3_GetObject(self, params: Params) -> Params:
