@@ -16,8 +16,6 @@ from portside.image import provision
 from portside.image.errors import ImageError
 
 ROOT = Path(__file__).parents[1]
-# One worker has the engine's tests, which mostly wait; the other has the rest (`conftest.py`).
-WORKERS = ("-n", "2", "--dist", "loadgroup")
 
 
 def main() -> int:
@@ -32,8 +30,7 @@ def main() -> int:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PORTSIDE_"))}
         kept["PORTSIDE_HOME"] = str(engine / "home")
         try:
-            words = [sys.executable, "-m", "pytest", *WORKERS, *sys.argv[1:]]
-            return subprocess.run(words, cwd=ROOT, env=kept).returncode
+            return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=kept).returncode
         finally:
             provision.stop(engine)
 
