@@ -61,16 +61,18 @@ class AccessLogLoop:
         return (math.floor(now / length) + 1) * length - now
 
     async def turn(self, key: str) -> TurnResult:
-        places = {each.arn: access_logs.place(each) for each in records.load_balancers(self._database)}
         try:
             parts = await self._proxy.log()
         except ProxyError as error:
             self._log.warning("no access logs", reason=error.reason)
             return After(self._until_next())
+        if not parts:
+            return After(self._until_next())
+        places = {each.arn: access_logs.place(each) for each in records.load_balancers(self._database)}
+        wanted = {arn: place for arn, place in places.items() if place is not None}
         groups = {cluster_name(each.arn): each.arn for each in records.groups(self._database)}
         targets = self._targets()
         for part in parts:
-            wanted = {arn: place for arn, place in places.items() if place is not None}
             found = await self._packed(part, wanted, groups, targets)
             delivered = [await self._deliver(part, arn, wanted[arn], body) for arn, body in found.items()]
             if all(delivered) or self._clock.now() - part.closed_at > OLDEST:
