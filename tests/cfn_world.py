@@ -22,7 +22,7 @@ from portside.cloud.services.cloudformation.api import CloudFormationApi
 from portside.testing.clock import VirtualClock
 from portside.testing.server import quiet_log
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root", endpoint="http://127.0.0.1:4566")
+CALLER = Caller.root("000000000000", "us-east-1", endpoint="http://127.0.0.1:4566")
 
 
 class FakeServices:

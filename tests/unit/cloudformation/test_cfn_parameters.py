@@ -13,7 +13,7 @@ from portside.cloud.services.cloudformation import existence, parameters, templa
 from portside.cloud.services.cloudformation.records import Value
 from portside.testing.calls import ScriptedCalls
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 
 
 def parsed(**declared: Any) -> template.Template:

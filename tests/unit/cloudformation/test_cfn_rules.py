@@ -13,7 +13,7 @@ from portside.cloud.services.cloudformation import rules, template
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Surroundings
 from portside.testing.calls import ScriptedCalls
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 PARAMETERS = {
     "P": {"Type": "String"},
     "L": {"Type": "CommaDelimitedList"},

@@ -98,7 +98,7 @@ def evaluator(
 
 def caller_of(stack: Stack) -> Caller:
     """Who looks things up for the engine itself: the account."""
-    return Caller(stack.account, stack.region, f"arn:aws:iam::{stack.account}:root", endpoint=stack.endpoint)
+    return Caller.root(stack.account, stack.region, endpoint=stack.endpoint)
 
 
 SERVICE = "cloudformation.amazonaws.com"

@@ -195,7 +195,7 @@ class ElbApi(GroupOperations, ListenerOperations):
                 "The value of 'access_logs.s3.bucket' must be specified when 'access_logs.s3.enabled' is 'true'"
             )
         key = where.key(caller.account, access_logs.TEST_FILE)
-        own = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+        own = Caller.root(caller.account, caller.region)
         context = {
             "aws:sourceaccount": (caller.account,),
             "aws:sourcearn": (record.arn,),

@@ -143,7 +143,7 @@ class CertificateOperations:
         if found is None or found["region"] not in (None, caller.region):
             raise AwsError("ValidationError", f"Certificate ARN '{arn}' is not valid")
         # It is the load balancer that looks, not the caller.
-        itself = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+        itself = Caller.root(caller.account, caller.region)
         if found["region"] is None:
             listed = await self._calls("iam", "ListServerCertificates", {}, itself)
             if arn not in [each["Arn"] for each in listed.get("ServerCertificateMetadataList") or []]:
