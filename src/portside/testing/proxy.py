@@ -42,13 +42,14 @@ class FakeProxy:
 
     async def apply(self, snapshot: Snapshot) -> None:
         if self.broken is not None:
-            raise ProxyError(self.broken, partial=False)
+            raise ProxyError(self.broken)
         kept = tuple(li for li in snapshot.listeners if (li.address, li.port) not in self.taken)
         left = [li for li in snapshot.listeners if li not in kept]
         self._served = Snapshot(kept, snapshot.clusters)
         self.snapshots.append(snapshot)
         if left:
-            raise ProxyError("; ".join(_cannot_listen(li.address, li.port) for li in left), partial=True)
+            missing = [(li.address, li.port) for li in left]
+            raise ProxyError("; ".join(_cannot_listen(*each) for each in missing), missing=missing)
 
     async def obstacle(self, address: str, port: int) -> str | None:
         return _cannot_listen(address, port) if (address, port) in self.taken else None

@@ -73,7 +73,8 @@ class EnvoyProxy:
                     break
                 faults |= refused
             if faults:
-                raise ProxyError("; ".join(faults.values()), partial=True)
+                missing = [li for li in snapshot.listeners if config.listener_name(li) in faults]
+                raise ProxyError("; ".join(faults.values()), missing=[(li.address, li.port) for li in missing])
 
     async def obstacle(self, address: str, port: int) -> str | None:
         if self._pid is not None:

@@ -7,7 +7,7 @@ snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configurati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -257,13 +257,13 @@ class LogPart(Protocol):
 
 
 class ProxyError(Exception):
-    """The proxy did not take all of a snapshot; `reason` says what and why. `partial`: only some listeners are
-    missing, the rest is served. Otherwise the former snapshot stays in force as far as can be told."""
+    """The proxy did not take all of a snapshot; `reason` says what and why. `missing`: the sockets that do not
+    listen, where all the rest is served. Without any, the former snapshot stays in force as far as can be told."""
 
-    def __init__(self, reason: str, *, partial: bool = False) -> None:
+    def __init__(self, reason: str, *, missing: Iterable[tuple[str, int]] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.partial = partial
+        self.missing = frozenset(missing)
 
 
 class Proxy(Protocol):

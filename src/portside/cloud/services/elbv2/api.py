@@ -149,7 +149,7 @@ class ElbApi(GroupOperations, ListenerOperations):
         return {"LoadBalancers": shown, "NextMarker": marker}
 
     @operation("DeleteLoadBalancer")
-    def delete_load_balancer(self, caller: Caller, params: Params) -> Params:
+    async def delete_load_balancer(self, caller: Caller, params: Params) -> Params:
         record = records.load_balancer(self._database, params["LoadBalancerArn"])
         if record is None:
             return {}
@@ -162,6 +162,7 @@ class ElbApi(GroupOperations, ListenerOperations):
         with self._database.write() as tx:
             records.delete(tx, record.arn)
             self._moved(tx, used)
+        await self._proxy_loop.taken_up()
         self._log.info("load balancer deleted", name=record.name)
         return {}
 
@@ -186,6 +187,7 @@ class ElbApi(GroupOperations, ListenerOperations):
             )
             records.store_load_balancer(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
+        await self._proxy_loop.taken_up()
         return {"Attributes": attributes.listed(attributes.LOAD_BALANCER, wanted)}
 
     async def _try_logs(self, caller: Caller, record: LoadBalancer, where: Place) -> None:
