@@ -131,6 +131,47 @@ async def test_a_drain_does_not_end_before_the_proxy_has_let_go(tmp_path: Path) 
         assert await cloud.health(group) == {}
 
 
+async def test_the_delay_of_a_drain_begins_when_the_proxy_has_let_go(tmp_path: Path) -> None:
+    async with elb_cloud(tmp_path) as cloud:
+        group = await set_up(cloud)
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "20"}]
+        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
+        cloud.prober.says(*AT_ONE, 200)
+        await cloud.register(group, ONE)
+        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        await cloud.clock.idle()
+        cloud.proxy.broken = "busy"
+        await cloud.deregister(group, ONE)
+        await cloud.clock.advance(15)
+        cloud.proxy.broken = None
+        await cloud.clock.until(lambda: cloud.proxy.endpoints("web") == ())
+        await cloud.clock.advance(18)
+        assert (await cloud.health(group))[32768] == ("draining", "Target.DeregistrationInProgress")
+        await cloud.clock.advance(3)
+        assert await cloud.health(group) == {}
+
+
+async def test_after_a_start_a_drain_does_not_end_before_the_proxy_was_told(tmp_path: Path) -> None:
+    """The proxy of a process that was killed may go on sending requests to a target that has left since."""
+    async with elb_cloud(tmp_path) as cloud:
+        group = await set_up(cloud)
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "5"}]
+        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
+        cloud.prober.says(*AT_ONE, 200)
+        await cloud.register(group, ONE)
+        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        cloud.proxy.broken = "busy"
+        await cloud.deregister(group, ONE)
+        await cloud.clock.idle()
+    again = make_elb(cloud.database, cloud.clock, cloud.pace, cloud.proxy, cloud.prober, calls=cloud.calls)
+    async with again:
+        await cloud.clock.advance(10)
+        assert 32768 in cloud.states(group)
+        cloud.proxy.broken = None
+        await cloud.clock.advance(10)
+        assert cloud.states(group) == {}
+
+
 async def test_registering_again_ends_a_drain(tmp_path: Path) -> None:
     async with elb_cloud(tmp_path) as cloud:
         group = await set_up(cloud)

@@ -48,6 +48,7 @@ class ProxyLoop:
         self._sure: dict[str, frozenset[Endpoint]] = {}
         self._possible: dict[str, frozenset[Endpoint]] = {}
         self._applied: Snapshot | None = None
+        self._unknown = True
         self._listening: frozenset[tuple[str, int]] = frozenset()
         self._fault = ""
         # How often something was to be taken up, and who waits for which of these times.
@@ -109,8 +110,8 @@ class ProxyLoop:
         return endpoint in self._sure.get(cluster_name(group), frozenset())
 
     def may_be_served(self, group: str, endpoint: Endpoint) -> bool:
-        """Whether the proxy may still do so."""
-        return endpoint in self._possible.get(cluster_name(group), frozenset())
+        """Whether the proxy may still do so. One that an earlier process has left running may until it is told."""
+        return self._unknown or endpoint in self._possible.get(cluster_name(group), frozenset())
 
     async def __aenter__(self) -> ProxyLoop:
         await self._loop.__aenter__()
@@ -155,11 +156,13 @@ class ProxyLoop:
             self._fault = error.reason
             self._applied = None
             if error.missing:
+                self._unknown = False
                 self._sure = self._possible = coming
                 self._listening = sockets - error.missing
             return After(AGAIN)
         self._fault = ""
         self._applied = wanted
+        self._unknown = False
         self._listening = sockets
         self._sure = self._possible = coming
         for tell in self.applied:

@@ -25,7 +25,7 @@ WORKERS = 256
 # The longest time-out of a health check is 120 s.
 TURN_LIMIT = 150.0
 STILL_SERVED = 0.05
-# When the proxy does not come to leave a target out, the drain ends all the same.
+# When the proxy does not come to leave a target out, its delay begins all the same.
 LONGEST_OVERTIME = 30.0
 
 
@@ -53,6 +53,8 @@ class TargetLoop:
         self._may_be_served = may_be_served
         self._log = log.bind(service="elbv2")
         self.drained: list[Callable[[], None]] = []  # told when a drain has ended
+        # Of targets that leave: when they were first looked at, and when they last might still have got requests.
+        self._leaving: dict[str, tuple[float, float]] = {}
         self._loop = Loop("elb-target", self.turn, clock, log, workers=WORKERS, turn_limit=TURN_LIMIT)
 
     def wake(self, key: str) -> None:
@@ -78,9 +80,11 @@ class TargetLoop:
         target = records.target(self._database, key)
         group = records.group(self._database, target.group) if target is not None else None
         if target is None or group is None:
+            self._leaving.pop(key, None)
             return Done()
         if target.health.state is State.DRAINING:
             return self._drain(target, group)
+        self._leaving.pop(key, None)
         if not records.load_balancers_of(self._database, group.arn):
             # Nobody sends requests there: AWS does not check, and starts anew when somebody does.
             if target.health != Health():
@@ -91,14 +95,18 @@ class TargetLoop:
     # Draining
 
     def _drain(self, target: Target, group: TargetGroup) -> TurnResult:
-        delay = float(attributes.value(attributes.TARGET_GROUP, group.attributes, DELAY))
-        end = (target.drained_from or 0.0) + self._pace.wait(delay)
         now = self._clock.now()
+        first, last = self._leaving.get(target.key, (now, target.drained_from or 0.0))
+        endpoint = self._resolve(target.id, target.port)
+        if endpoint is not None and now < first + LONGEST_OVERTIME and self._may_be_served(group.arn, endpoint):
+            self._leaving[target.key] = (first, now)
+            return After(STILL_SERVED)
+        # The delay is for the last request that went there: on a busy machine the proxy leaves it out late.
+        delay = float(attributes.value(attributes.TARGET_GROUP, group.attributes, DELAY))
+        end = last + self._pace.wait(delay)
         if now < end:
             return After(end - now)
-        endpoint = self._resolve(target.id, target.port)
-        if endpoint is not None and now < end + LONGEST_OVERTIME and self._may_be_served(group.arn, endpoint):
-            return After(STILL_SERVED)
+        self._leaving.pop(target.key, None)
         with self._database.write() as tx:
             records.delete_target(tx, target)
         for tell in self.drained:
