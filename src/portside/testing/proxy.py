@@ -17,12 +17,14 @@ from portside.cloud.machine.proxy import (
 
 
 class FakeProxy:
-    """`taken` are addresses that some other program listens on; `broken` refuses everything with that reason."""
+    """`taken` are addresses that some other program listens on; `broken` refuses everything with that reason;
+    `occupied` are endpoints that requests are under way to."""
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
         self.taken: set[tuple[str, int]] = set()
         self.broken: str | None = None
+        self.occupied: set[Endpoint] = set()
         self.stopped = False
         self.run = 1
         self.counts: dict[str, ClusterCounts] = {}
@@ -59,6 +61,11 @@ class FakeProxy:
         self.run += 1
         self.counts.clear()
         self.sockets.clear()
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        if self.broken is not None:
+            raise ProxyError(self.broken)
+        return endpoint in self.occupied
 
     async def statistics(self) -> Statistics:
         if self.broken is not None:

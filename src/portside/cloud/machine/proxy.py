@@ -36,6 +36,8 @@ class Cluster:
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    # Get no new requests; what is under way there goes on.
+    leaving: tuple[Endpoint, ...] = ()
     idle_timeout: float = 60.0
     balancing: Balancing = Balancing.ROUND_ROBIN
     slow_start: float = 0.0
@@ -275,6 +277,11 @@ class Proxy(Protocol):
 
     async def obstacle(self, address: str, port: int) -> str | None:
         """Why the proxy could not listen there; None when it could, or does already."""
+        ...
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        """Whether requests are under way to an endpoint, be it one that leaves. Raises ProxyError when the proxy
+        runs and does not answer."""
         ...
 
     async def statistics(self) -> Statistics:

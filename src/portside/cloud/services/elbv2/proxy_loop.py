@@ -113,6 +113,13 @@ class ProxyLoop:
         """Whether the proxy may still do so. One that an earlier process has left running may until it is told."""
         return self._unknown or endpoint in self._possible.get(cluster_name(group), frozenset())
 
+    async def is_busy(self, group: str, endpoint: Endpoint) -> bool:
+        """Whether requests of this target group are under way to `endpoint`. True where nobody can tell."""
+        try:
+            return await self._proxy.busy(cluster_name(group), endpoint)
+        except ProxyError:
+            return True
+
     async def __aenter__(self) -> ProxyLoop:
         await self._loop.__aenter__()
         self._running = True

@@ -6,7 +6,7 @@ requests is worked out in `routing.py` and put into force by `proxy_loop.py`, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
@@ -25,6 +25,7 @@ WORKERS = 256
 # The longest time-out of a health check is 120 s.
 TURN_LIMIT = 150.0
 STILL_SERVED = 0.05
+STILL_BUSY = 0.2
 # When the proxy does not come to leave a target out, its delay begins all the same.
 LONGEST_OVERTIME = 30.0
 
@@ -42,6 +43,7 @@ class TargetLoop:
         resolve: Resolve,
         rotation_changed: Callable[[], None],
         may_be_served: Callable[[str, Endpoint], bool],
+        is_busy: Callable[[str, Endpoint], Awaitable[bool]],
         log: Log,
     ) -> None:
         self._database = database
@@ -51,6 +53,7 @@ class TargetLoop:
         self._resolve = resolve
         self._rotation_changed = rotation_changed
         self._may_be_served = may_be_served
+        self._is_busy = is_busy
         self._log = log.bind(service="elbv2")
         self.drained: list[Callable[[], None]] = []  # told when a drain has ended
         # Of targets that leave: when they were first looked at, and when they last might still have got requests.
@@ -83,7 +86,7 @@ class TargetLoop:
             self._leaving.pop(key, None)
             return Done()
         if target.health.state is State.DRAINING:
-            return self._drain(target, group)
+            return await self._drain(target, group)
         self._leaving.pop(key, None)
         if not records.load_balancers_of(self._database, group.arn):
             # Nobody sends requests there: AWS does not check, and starts anew when somebody does.
@@ -94,7 +97,7 @@ class TargetLoop:
 
     # Draining
 
-    def _drain(self, target: Target, group: TargetGroup) -> TurnResult:
+    async def _drain(self, target: Target, group: TargetGroup) -> TurnResult:
         now = self._clock.now()
         first, last = self._leaving.get(target.key, (now, target.drained_from or 0.0))
         endpoint = self._resolve(target.id, target.port)
@@ -106,9 +109,15 @@ class TargetLoop:
         end = last + self._pace.wait(delay)
         if now < end:
             return After(end - now)
+        # Waiting may be shortened, but not what a user's program has for its answers.
+        if endpoint is not None and now < last + delay and await self._is_busy(group.arn, endpoint):
+            return After(STILL_BUSY)
         self._leaving.pop(target.key, None)
         with self._database.write() as tx:
+            if records.target(tx, target.key) != target:
+                return After(0.0)
             records.delete_target(tx, target)
+            tx.after_commit(self._rotation_changed)
         for tell in self.drained:
             tell()
         self._log.info("target drained", group=group.name, target=target.id, port=target.port)
