@@ -155,6 +155,22 @@ def test_previous_values() -> None:
             "Template format error: Every MinLength member must be a number. (parameter P)",
         ),
         (
+            {"Type": "Number", "MinLength": 1},
+            "Template error: Parameter 'P' MinLength must be on a parameter of type String",
+        ),
+        (
+            {"Type": "List<Number>", "AllowedPattern": "[0-9]"},
+            "Template error: Parameter 'P' AllowedPattern must be on a parameter of type String",
+        ),
+        (
+            {"Type": "String", "MaxValue": 1},
+            "Template error: Parameter 'P' MaxValue must be on a parameter of type Number",
+        ),
+        (
+            {"Type": "String", "MinLength": 3, "MaxLength": "2"},
+            "Template error: Parameter 'P' MinLength must be less than MaxLength.",
+        ),
+        (
             {"Type": "String", "AllowedValues": "a"},
             "Template format error: Every AllowedValues value must be a list of strings.",
         ),
@@ -247,10 +263,26 @@ async def test_ssm_parameters_are_fetched() -> None:
     values = await parameters.resolve(found, chosen, calls, CALLER)
     assert values == (
         Value("Image", "/ami", "ami-0123abcd"),
-        Value("Subnets", "/subnets", "a, b"),
+        Value("Subnets", "/subnets", "a,b"),
         Value("Key", "/ami"),
     )
     assert parameters.values(found, values) == {"Image": "ami-0123abcd", "Subnets": ["a", "b"], "Key": "/ami"}
-    for key, message in (("/none", "Unable to fetch parameters"), ("/secret", "have types not supported")):
+    for name, key, message in (
+        ("Image", "/none", "Unable to fetch parameters"),
+        ("Image", "/secret", "have types not supported"),
+        (
+            "Image",
+            "/subnets",
+            "Types for SSM parameters .*/subnets.* defined in CFN template and SSM are incompatible",
+        ),
+        ("Subnets", "/ami", "Types for SSM parameters .*/ami.* defined in CFN template and SSM are incompatible"),
+    ):
         with pytest.raises(AwsError, match=message):
-            await parameters.resolve(found, {"Image": key}, calls, CALLER)
+            await parameters.resolve(found, {name: key}, calls, CALLER)
+    missing = await existence.missing(found, (Value("Key", "/none"),), calls, CALLER)
+    assert missing == "Parameter validation failed: parameter value /none for parameter name Key does not exist"
+    missing = await existence.missing(found, (Value("Image", "/x", "not-an-ami"),), calls, CALLER)
+    assert (
+        missing
+        == "Parameter validation failed: parameter value not-an-ami for parameter name Image does not exist"
+    )

@@ -141,6 +141,6 @@ async def _secret(reference: str, calls: Calls, caller: Caller) -> str:
     except ValueError:
         raise EvaluationError("Could not parse SecretString JSON") from None
     if not isinstance(document, dict) or key not in document:
-        raise EvaluationError(f"Could not find a value associated with JSONKey in SecretString: {key}")
+        raise EvaluationError("Could not find a value associated with JSONKey in SecretString")
     found = document[key]
     return found if isinstance(found, str) else json.dumps(found)

@@ -26,6 +26,7 @@ _ASKED = {
     "AWS::EC2::Subnet::Id": ("ec2", "DescribeSubnets", "SubnetIds", True, "Subnets"),
     "AWS::EC2::VPC::Id": ("ec2", "DescribeVpcs", "VpcIds", True, "Vpcs"),
     "AWS::EC2::Volume::Id": ("ec2", "DescribeVolumes", "VolumeIds", True, "Volumes"),
+    "AWS::SSM::Parameter::Name": ("ssm", "GetParameter", "Name", False, "Parameter"),
     "AWS::Route53::HostedZone::Id": ("route53", "GetHostedZone", "Id", False, "HostedZone"),
 }  # fmt: skip
 
@@ -39,11 +40,13 @@ async def missing(template: Template, values: tuple[Value, ...], calls: Calls, c
     for each in values:
         kind = template.parameters[each.key]["Type"]
         asked = _ASKED.get(parameters.member_type(kind))
-        if asked is None:
-            continue
         members = parameters.split_list(each.effective) if parameters.is_list(kind) else [each.effective]
         for member in members:
-            if not await _exists(asked, member, calls, caller):
+            # What is stored in the parameter store was not looked at before.
+            found = parameters.well_formed(kind, member) or not parameters.through_ssm(kind)
+            if asked is not None:
+                found = await _exists(asked, member, calls, caller)
+            if not found:
                 return not_there(each.key, member)
     return ""
 

@@ -55,6 +55,17 @@ def is_list(kind: str) -> bool:
     return kind == "CommaDelimitedList" or kind.startswith("List<")
 
 
+def through_ssm(kind: str) -> bool:
+    """Whether the value of a parameter is the name of one in the parameter store."""
+    return _SSM_VALUE.fullmatch(kind) is not None
+
+
+def well_formed(kind: str, value: str) -> bool:
+    """Whether a value, or a member of a list, can be what its type says."""
+    syntax = _SYNTAX.get(member_type(kind))
+    return syntax is None or re.fullmatch(syntax, value) is not None
+
+
 def member_type(kind: str) -> str:
     """The type of a value or, for a list, of each of its members, wherever it comes from."""
     inner = _SSM_VALUE.fullmatch(kind)
@@ -108,6 +119,7 @@ def _check_members(name: str, declared: Mapping[str, Any]) -> None:
     for key in _NUMBER_KEYS:
         if key in declared and number(declared[key]) is None:
             raise invalid(f"Template format error: Every {key} member must be a number. (parameter {name})")
+    _check_constraints(name, declared)
     allowed = declared.get("AllowedValues", [])
     if not isinstance(allowed, list) or any(isinstance(each, (dict, list)) for each in allowed):
         raise invalid("Template format error: Every AllowedValues value must be a list of strings.")
@@ -119,6 +131,20 @@ def _check_members(name: str, declared: Mapping[str, Any]) -> None:
         raise invalid(
             f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
         ) from None
+
+
+def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
+    """That each constraint is one of the parameter's type, and that some value can satisfy them."""
+    for unfit, kind, keys in (
+        (("Number", "List<Number>"), "String", ("MinLength", "MaxLength", "AllowedPattern")),
+        (("String",), "Number", ("MinValue", "MaxValue")),
+    ):
+        for key in keys:
+            if key in declared and declared["Type"] in unfit:
+                raise invalid(f"Template error: Parameter '{name}' {key} must be on a parameter of type {kind}")
+    for low, high in (("MinLength", "MaxLength"), ("MinValue", "MaxValue")):
+        if low in declared and high in declared and float(declared[low]) > float(declared[high]):
+            raise invalid(f"Template error: Parameter '{name}' {low} must be less than {high}.")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -260,7 +286,7 @@ async def resolve(
     for name, value in chosen.items():
         kind = template.parameters[name]["Type"]
         inner = _SSM_VALUE.fullmatch(kind)
-        if inner is None and kind != "AWS::SSM::Parameter::Name":
+        if inner is None:
             found.append(Value(name, value))
             continue
         try:
@@ -272,22 +298,15 @@ async def resolve(
                 ) from None
             raise
         stored = answer["Parameter"]
-        if inner is None:
-            found.append(Value(name, value))
-            continue
         if stored.get("Type") == "SecureString":
             raise invalid(
                 f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
             )
-        if (
-            is_list(kind)
-            and stored.get("Type") != "StringList"
-            and inner[1] in ("List<String>", "CommaDelimitedList")
-        ):
-            raise invalid(
-                f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
-            )
-        found.append(Value(name, value, stored["Value"]))
+        listed = is_list(kind)
+        if listed is not (stored.get("Type") == "StringList"):
+            raise invalid(f"Types for SSM parameters [{value}] defined in CFN template and SSM are incompatible")
+        held: str = stored["Value"]
+        found.append(Value(name, value, ",".join(split_list(held)) if listed else held))
     return tuple(found)
 
 

@@ -206,7 +206,7 @@ class PlannedView:
     def _find(self, logical_id: str) -> Planned:
         found = self.planned.get(logical_id)
         if found is None:
-            raise dangling(logical_id)
+            raise Dangling(logical_id)
         return found
 
 
@@ -220,11 +220,15 @@ def property_at(found: Params, name: str) -> Any:
     return value
 
 
-def dangling(logical_id: str) -> EvaluationError:
-    return EvaluationError(
-        f"Template format error: Unresolved resource dependencies [{logical_id}] in the Resources "
-        "block of the template"
-    )
+class Dangling(EvaluationError):
+    """A reference to a resource whose condition is false."""
+
+    def __init__(self, logical_id: str, block: str = "Resources") -> None:
+        super().__init__(
+            f"Template format error: Unresolved resource dependencies [{logical_id}] in the {block} "
+            "block of the template"
+        )
+        self.logical_id = logical_id
 
 
 def refuse_attribute(facts: Facts, kind: str, logical_id: str, name: str) -> None:

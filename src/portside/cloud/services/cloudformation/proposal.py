@@ -33,6 +33,7 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
     UNKNOWN,
     EvaluationError,
+    LateError,
     MissingExport,
     NoResources,
     Surroundings,
@@ -254,7 +255,9 @@ async def propose(
         found = await zones.with_zones(caller, planned)
         if not new and not found.planned:
             raise invalid("Template format error: At least one Resources member must be defined.")
-        made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
+        made: tuple[Output, ...] | None = None
+        with suppress(LateError):
+            made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
     except MissingExport as error:
         found = Plan()
         if not lenient:
@@ -263,8 +266,9 @@ async def propose(
         return Proposal(spec, parsed, found, None, str(error))
     except EvaluationError as error:
         raise invalid(str(error)) from None
-    unknown = any("KNOWN_AFTER_APPLY" in each.value for each in made)
-    return Proposal(spec, parsed, found, None if unknown else made)
+    if made is not None and any("KNOWN_AFTER_APPLY" in each.value for each in made):
+        made = None
+    return Proposal(spec, parsed, found, made)
 
 
 def _refuse_retyped(parsed: Template, alive: dict[str, tuple[str, ...]], before: dict[str, Any]) -> None:

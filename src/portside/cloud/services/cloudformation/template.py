@@ -187,12 +187,19 @@ def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _check_mappings(mappings: dict[str, Any]) -> None:
     for name, mapping in mappings.items():
+        if not _ALNUM.fullmatch(name):
+            raise invalid(f"Template format error: Mappings name '{name}' is non alphanumeric.")
         if not isinstance(mapping, dict):
             raise invalid(f"Template format error: Every Mappings member {name} must be a map")
         for key, member in mapping.items():
             if not isinstance(member, dict):
                 raise invalid(f"Template format error: Every Mappings member {key} must be a map")
-            for value in member.values():
+            for attribute, value in member.items():
+                if not _ALNUM.fullmatch(attribute):
+                    raise invalid(
+                        f"Template format error: Mappings attribute name '{attribute}' must contain only "
+                        "alphanumeric characters."
+                    )
                 if isinstance(value, dict) or (
                     isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value)
                 ):
