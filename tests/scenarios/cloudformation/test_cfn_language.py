@@ -423,7 +423,6 @@ async def test_dynamic_references(world: World, reference: str, value: str, aske
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("{{resolve:ssm:/nothing}}", "Parameters: [ssm:/nothing] cannot be found."),
         ("{{resolve:secretsmanager:db:SecretString:nothing}}", "Could not find a value associated with JSONKey"),
         ("{{resolve:secretsmanager:db:SecretBinary}}", "The only supported value"),
         ("{{resolve:secretsmanager:db:SecretString:password:A:v1}}", "not both"),

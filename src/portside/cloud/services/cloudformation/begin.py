@@ -13,7 +13,7 @@ from typing import Any
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation import properties, rows, stack_policy
+from portside.cloud.services.cloudformation import dynamic, properties, rows, stack_policy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import Decision, Recreation, Verdict, custom_named, decide
@@ -77,6 +77,7 @@ class Beginnings:
             replace_policy=declared.replace_policy,
             creation_policy=policies.get("creation", {}),
             update_policy=policies.get("update", {}),
+            stored=_stored(wanted, stack.spec.stored),
         )
         shown = self._masked(stack, name, wanted, look)
         resource: Resource | None
@@ -152,6 +153,7 @@ class Beginnings:
             replace_policy=target.replace_policy,
             creation_policy=target.creation_policy,
             update_policy=target.update_policy,
+            stored=target.stored,
         )
         moved = replace(present, operation=stack.operation, reason="", step=None)
         new = present.touched and present.previous is None
@@ -210,7 +212,7 @@ class Beginnings:
 
     def _decide(self, present: Resource, target: Applied) -> Decision:
         facts = registry.facts(present.type)
-        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags)
+        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags, target.stored)
         if present.status is ResourceStatus.UPDATE_FAILED and decision.verdict in (Verdict.KEEP, Verdict.METADATA):
             attempted = present.step is not None and present.step.phase is not Phase.CHECK
             # The failed update may have done part of its work.
@@ -263,6 +265,11 @@ def in_doubt(before: dict[str, Any], attempted: dict[str, Any], wanted: dict[str
         if name in side:
             found[name] = side[name]
     return found
+
+
+def _stored(wanted: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
+    """What is known of the parameters of the store that properties refer to."""
+    return {each: known[each] for each in dynamic.named(wanted) if each in known} if known else {}
 
 
 def replaces_group(update_policy: dict[str, Any]) -> bool:

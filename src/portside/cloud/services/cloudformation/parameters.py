@@ -14,7 +14,7 @@ from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import limits
+from portside.cloud.services.cloudformation import dynamic, limits
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.records import Value
 from portside.cloud.services.cloudformation.template import Template
@@ -45,6 +45,7 @@ _KEYS = frozenset(
         "MaxLength", "MinValue", "MaxValue", "NoEcho",
     }
 )  # fmt: skip
+_VERSIONLESS = re.compile(r"\{\{resolve:ssm:(?![^{}]*:[0-9]+\}\})[^{}]*\}\}")
 MASK = "****"
 NO_DEFAULT = object()
 
@@ -106,8 +107,11 @@ def _check_type(kind: str) -> None:
 
 
 def _check_members(name: str, declared: Mapping[str, Any]) -> None:
-    if isinstance(declared.get("Default", ""), (dict, list)):
+    default = declared.get("Default", "")
+    if isinstance(default, (dict, list)):
         raise invalid("Template format error: Every Default member must be a string.")
+    if isinstance(default, str) and _VERSIONLESS.search(default):
+        raise invalid(f"Template error: parameter {name} should not contain ssm versionless resolver")
     for key in _TEXT_KEYS:
         if not isinstance(declared.get(key, ""), str):
             raise invalid(f"Template format error: Every {key} member must be a string.")
@@ -287,7 +291,10 @@ async def resolve(
         kind = template.parameters[name]["Type"]
         inner = _SSM_VALUE.fullmatch(kind)
         if inner is None:
-            found.append(Value(name, value))
+            resolved = None
+            if value == default_of(template.parameters[name]) and any(dynamic.named(value)):
+                resolved = dynamic.filled(value, await dynamic.look_up(dynamic.named(value), calls, caller))
+            found.append(Value(name, value, resolved))
             continue
         try:
             answer = await calls("ssm", "GetParameter", {"Name": value}, caller)

@@ -36,7 +36,7 @@ class ReadCalls(Operations):
     @operation("DescribeStacks")
     def describe_stacks(self, caller: Caller, params: Params) -> Params:
         name = params.get("StackName")
-        if name:
+        if name is not None:
             return {"Stacks": [self._shown(self._need_with_id(caller, name))]}
         alive = [
             each for each in rows.stacks(self._db, caller.region) if each.status is not StackStatus.DELETE_COMPLETE
