@@ -562,3 +562,34 @@ async def test_allowed_values_are_shown_as_they_are_to_be_given(world: World) ->
     (shown,) = (await world.call("GetTemplateSummary", TemplateBody=text))["Parameters"]
     assert shown["ParameterConstraints"] == {"AllowedValues": ["true", "false", "5"]}
     assert await world.create("web", text, Parameters=values(On="true")) == "CREATE_COMPLETE"
+
+
+async def test_a_condition_may_leave_out_whole_attributes_of_a_resource(world: World) -> None:
+    def chosen(value: Any) -> Any:
+        return {"Fn::If": ["Never", value, {"Ref": "AWS::NoValue"}]}
+
+    template = {
+        "Conditions": {"Never": {"Fn::Equals": ["a", "b"]}},
+        "Resources": {
+            "A": parameter("x", Metadata=chosen({"a": "b"})),
+            "H": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+            "W": {
+                "Type": "AWS::CloudFormation::WaitCondition",
+                "CreationPolicy": chosen({"ResourceSignal": {"Count": 1}}),
+                "Properties": {"Handle": {"Ref": "H"}, "Count": 0, "Timeout": "1"},
+            },
+        },
+    }
+    await world.call(
+        "CreateChangeSet",
+        StackName="w",
+        ChangeSetName="c",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps(template),
+    )
+    found = await world.call("DescribeChangeSet", StackName="w", ChangeSetName="c", IncludePropertyValues=True)
+    assert "Metadata" not in json.loads(found["Changes"][0]["ResourceChange"]["AfterContext"])
+    await world.call("ExecuteChangeSet", StackName="w", ChangeSetName="c")
+    assert await world.settle("w") == "CREATE_COMPLETE"
+    shown = await world.call("DescribeStackResource", StackName="w", LogicalResourceId="A")
+    assert shown["StackResourceDetail"]["Metadata"] == "{}"

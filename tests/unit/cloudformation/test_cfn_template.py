@@ -103,7 +103,7 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             {"Resources": {"A": {}}},
             "Template format error: [/Resources/A] Every Resources object must contain a Type member.",
         ),
-        ({"Resources": A, "Invalid": 1}, "Invalid template resource property 'Invalid'"),
+        ({"Resources": A, "Invalid": 1, "x": 2}, "Invalid template property or properties [Invalid, x]"),
         ({"Resources": {"A": {"Type": "T", "Foo": 1}}}, "Invalid template resource property 'Foo'"),
         (
             {"Resources": {"A-b": {"Type": "T"}}},

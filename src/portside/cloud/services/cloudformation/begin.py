@@ -61,7 +61,7 @@ class Beginnings:
                 caller_of(stack),
                 lambda: (
                     look.properties(name),
-                    look.evaluate(declared.metadata),
+                    look.members(declared.metadata),
                     look.evaluate({"creation": declared.creation_policy, "update": declared.update_policy}),
                 ),
             )

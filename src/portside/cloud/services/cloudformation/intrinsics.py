@@ -140,7 +140,11 @@ class Evaluator:
         return not condition or self.condition(condition)
 
     def properties(self, logical_id: str) -> dict[str, Any]:
-        found = self.evaluate(self.template.resources[logical_id].properties)
+        return self.members(self.template.resources[logical_id].properties)
+
+    def members(self, value: dict[str, Any]) -> dict[str, Any]:
+        """An attribute of a resource, such as its metadata; nothing where a condition leaves it out."""
+        found = self.evaluate(value)
         return found if isinstance(found, dict) else {}
 
     def text(self, value: Any) -> str:

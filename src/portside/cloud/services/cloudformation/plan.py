@@ -293,9 +293,9 @@ def plan(
         wanted, _ = properties.fit(known.schema, evaluator.properties(logical_id))
         present = before.get(logical_id)
         beside = Applied(
-            metadata=evaluator.evaluate(declared.metadata),
-            creation_policy=evaluator.evaluate(declared.creation_policy),
-            update_policy=evaluator.evaluate(declared.update_policy),
+            metadata=evaluator.members(declared.metadata),
+            creation_policy=evaluator.members(declared.creation_policy),
+            update_policy=evaluator.members(declared.update_policy),
             deletion_policy=declared.deletion_policy,
             replace_policy=declared.replace_policy,
         )

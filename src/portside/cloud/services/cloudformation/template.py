@@ -146,9 +146,9 @@ def outline(document: dict[str, Any]) -> Template:
 
 
 def _check_sections(document: dict[str, Any]) -> None:
-    for key in document:
-        if key not in SECTIONS:
-            raise invalid(f"Invalid template resource property '{key}'")
+    strange = [key for key in document if key not in SECTIONS]
+    if strange:
+        raise invalid(f"Invalid template property or properties [{', '.join(strange)}]")
 
 
 def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Template:
