@@ -286,3 +286,23 @@ async def test_ssm_parameters_are_fetched() -> None:
         missing
         == "Parameter validation failed: parameter value not-an-ami for parameter name Image does not exist"
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "fails"),
+    [
+        (r"\p{Alnum}+", "aB1", "a-b"),
+        (r"\p{Upper}\p{Lower}*", "Abc", "abc"),
+        (r"[a-z&&[^x]]+", "abc", "axc"),
+        (r"(?<first>a)b\k<first>", "aba", "abb"),
+        (r"\Aab\z", "ab", "ab\n"),
+        (r"a\\z", "a\\z", "az"),
+        (r"[a-z]++b?", "abc", "ABC"),
+        (r"(?<=a)?b", "b", "c"),
+    ],
+)
+def test_patterns_are_those_of_java(pattern: str, fits: str, fails: str) -> None:
+    found = parsed(P={"Type": "String", "AllowedPattern": pattern})
+    assert parameters.choose(found, [{"ParameterKey": "P", "ParameterValue": fits}], None) == {"P": fits}
+    with pytest.raises(AwsError, match="must match pattern"):
+        parameters.choose(found, [{"ParameterKey": "P", "ParameterValue": fails}], None)

@@ -213,6 +213,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             "Template format error: Unresolved condition dependency C in the Resources block of the template",
         ),
         (
+            {"Resources": {"A": {"Type": "T", "Condition": ""}}},
+            "Template format error: Unresolved condition dependency  in the Resources block of the template",
+        ),
+        (
             {"Resources": A, "AWSTemplateFormatVersion": "2011-01-01"},
             "Template format error: unsupported value for AWSTemplateFormatVersion.",
         ),

@@ -168,7 +168,7 @@ def _check_conditions(template: Template) -> None:
         functions.check(expression, Place.CONDITIONS)
         for other in conditions_named(expression):
             if other not in template.conditions:
-                raise invalid(_unresolved(other, "Conditions"))
+                raise invalid(unresolved_condition(other, "Conditions"))
         if not _ALNUM.fullmatch(name):
             raise invalid(f"Template format error: Condition name {name} is non alphanumeric.")
     looped = cycle({name: tuple(conditions_named(each)) for name, each in template.conditions.items()})
@@ -176,13 +176,13 @@ def _check_conditions(template: Template) -> None:
         raise invalid(f"Template format error: Circular dependency between conditions: [{', '.join(looped)}]")
     for each in template.resources.values():
         if each.condition and each.condition not in template.conditions:
-            raise invalid(_unresolved(each.condition, "Resources"))
+            raise invalid(unresolved_condition(each.condition, "Resources"))
     for output in template.outputs.values():
-        if output.get("Condition") and output["Condition"] not in template.conditions:
-            raise invalid(_unresolved(output["Condition"], "Outputs"))
+        if "Condition" in output and output["Condition"] not in template.conditions:
+            raise invalid(unresolved_condition(output["Condition"], "Outputs"))
 
 
-def _unresolved(name: str, where: str) -> str:
+def unresolved_condition(name: str, where: str) -> str:
     return f"Template format error: Unresolved condition dependency {name} in the {where} block of the template"
 
 

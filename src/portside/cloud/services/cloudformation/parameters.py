@@ -10,6 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
@@ -45,6 +46,9 @@ _KEYS = frozenset(
         "MaxLength", "MinValue", "MaxValue", "NoEcho",
     }
 )  # fmt: skip
+# Classes by name, groups with a name, sets of sets: what Java's patterns have and `re` has not.
+_SPELT = {"z": r"\Z", "k": r"\g"}
+_JAVA = re.compile(r"\\[pPzhR]|&&|\(\?<[A-Za-z]")
 _VERSIONLESS = re.compile(r"\{\{resolve:ssm:(?![^{}]*:[0-9]+\}\})[^{}]*\}\}")
 MASK = "****"
 NO_DEFAULT = object()
@@ -129,12 +133,8 @@ def _check_members(name: str, declared: Mapping[str, Any]) -> None:
         raise invalid("Template format error: Every AllowedValues value must be a list of strings.")
     if str(declared.get("NoEcho", "false")).lower() not in ("true", "false"):
         raise invalid(f"Template format error: NoEcho of parameter {name} must be true or false.")
-    try:
-        _compiled(declared.get("AllowedPattern", ""))
-    except (re.error, RecursionError, OverflowError):
-        raise invalid(
-            f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
-        ) from None
+    if _compiled(declared.get("AllowedPattern", "")) is None:
+        raise invalid(f"Template format error: AllowedPattern of parameter {name} is not a regular expression.")
 
 
 def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
@@ -151,11 +151,28 @@ def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
             raise invalid(f"Template error: Parameter '{name}' {low} must be less than {high}.")
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    with warnings.catch_warnings():
-        # `[[:alpha:]]` and the like, which may come to mean something else one day.
-        warnings.simplefilter("ignore", FutureWarning)
-        return re.compile(pattern)
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """AWS's patterns are Java's. Those with what only Java has go to `regex`, which takes it too; None for what is
+    no pattern."""
+    try:
+        if _JAVA.search(pattern):
+            import regex
+
+            # The very end of the text, and what a group holds, are spelt otherwise by Java.
+            spelt = re.sub(r"\\([\s\S])", lambda each: _SPELT.get(each[1], each[0]), pattern)
+            found: re.Pattern[str] = regex.compile(spelt, regex.VERSION1)
+            return found
+        with warnings.catch_warnings():
+            # `[[:alpha:]]` and the like, which may come to mean something else one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return None
+    except Exception as error:
+        if type(error).__module__.startswith("regex"):
+            return None
+        raise
 
 
 def number(value: Any) -> float | None:
@@ -238,7 +255,7 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
     pattern = declared.get("AllowedPattern")
     if isinstance(pattern, str):
         compiled = _compiled(pattern)
-        if any(not compiled.fullmatch(each) for each in members):
+        if compiled is None or any(not compiled.fullmatch(each) for each in members):
             raise invalid(_said(name, declared, f"Parameter '{name}' must match pattern {pattern}"))
     for each in members:
         _check_length(name, declared, each)

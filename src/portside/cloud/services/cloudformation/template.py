@@ -242,6 +242,8 @@ def _resource(name: str, member: Any) -> Declared:
     condition = member.get("Condition", "")
     if not isinstance(condition, str):
         raise invalid(f"Template format error: Every Condition member must be a string, found in resource {name}.")
+    if not condition and "Condition" in member:
+        raise invalid(checks.unresolved_condition("", "Resources"))
     return Declared(
         logical_id=name,
         type=kind,
