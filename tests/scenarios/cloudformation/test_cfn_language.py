@@ -427,13 +427,17 @@ async def test_dynamic_references(world: World, reference: str, value: str, aske
         ("{{resolve:secretsmanager:db:SecretBinary}}", "The only supported value"),
         ("{{resolve:secretsmanager:db:SecretString:password:A:v1}}", "not both"),
         ("{{resolve:secretsmanager:text:SecretString:password}}", "Could not parse SecretString JSON"),
-        ("{{resolve:secretsmanager:none}}", "Secrets Manager can't find the specified secret."),
+        (
+            "{{resolve:secretsmanager:none}}",
+            "Secrets Manager can't find the specified secret. (Service: AWSSecretsManager; Status Code: 400; Error Code: "
+            "ResourceNotFoundException)",
+        ),
     ],
 )
 async def test_dynamic_references_that_lead_nowhere(world: World, reference: str, reason: str) -> None:
     def get(params: Any, caller: Any) -> Any:
         if params["SecretId"] == "none":
-            raise AwsError("ResourceNotFoundException", "not there")
+            raise AwsError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
         return {"SecretString": SECRET if params["SecretId"] == "db" else "plain text"}
 
     world.fake.secretsmanager_GetSecretValue = get  # type: ignore[attr-defined]

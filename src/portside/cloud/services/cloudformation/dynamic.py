@@ -171,7 +171,9 @@ async def _fetch(service: str, reference: str, calls: Calls, caller: Caller) -> 
         return str(answer["Parameter"]["Value"])
     except AwsError as error:
         if service == "secretsmanager":
-            raise EvaluationError(f"Secrets Manager can't find the specified secret. ({error.message})") from None
+            raise EvaluationError(
+                f"{error.message} (Service: AWSSecretsManager; Status Code: {error.status}; Error Code: {error.code})"
+            ) from None
         raise EvaluationError(missing(reference, service)) from None
 
 
