@@ -308,10 +308,10 @@ async def test_what_a_parameter_names_must_exist(world: World) -> None:
     )
     found = await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c")
     assert (found["Status"], found["StatusReason"]) == ("FAILED", missing)
-    refused = await world.refused(
-        "CreateStack", StackName="x", TemplateBody=body(VPC), Parameters=values(Vpc="nonsense")
-    )
-    assert "parameter value nonsense for parameter name Vpc does not exist" in refused.message
+    # Not even what cannot be an identifier is refused in the call.
+    assert await world.create("x", VPC, Parameters=values(Vpc="nonsense")) == "ROLLBACK_COMPLETE"
+    reason = "Parameter validation failed: parameter value nonsense for parameter name Vpc does not exist"
+    assert f"{reason}. Rollback requested by user." in [reason for _, _, reason in await world.events("x")]
 
 
 THROUGH_SSM = {

@@ -171,9 +171,8 @@ async def _fetch(service: str, reference: str, calls: Calls, caller: Caller) -> 
         return str(answer["Parameter"]["Value"])
     except AwsError as error:
         if service == "secretsmanager":
-            raise EvaluationError(
-                f"{error.message} (Service: AWSSecretsManager; Status Code: {error.status}; Error Code: {error.code})"
-            ) from None
+            where = f"Service: AWSSecretsManager; Status Code: {error.status}; Error Code: {error.code}"
+            raise EvaluationError(f"{error.message} ({where})") from None
         raise EvaluationError(missing(reference, service)) from None
 
 

@@ -31,24 +31,21 @@ _ASKED = {
 }  # fmt: skip
 
 
-def not_there(name: str, value: str) -> str:
-    return f"Parameter validation failed: parameter value {value} for parameter name {name} does not exist"
-
-
 async def missing(template: Template, values: tuple[Value, ...], calls: Calls, caller: Caller) -> str:
-    """The first parameter that names nothing, in AWS's words; empty if there is none."""
+    """The parameters that name nothing, in AWS's words; empty if there are none."""
+    absent = []
     for each in values:
         kind = template.parameters[each.key]["Type"]
         asked = _ASKED.get(parameters.member_type(kind))
         members = parameters.split_list(each.effective) if parameters.is_list(kind) else [each.effective]
         for member in members:
-            # What is stored in the parameter store was not looked at before.
-            found = parameters.well_formed(kind, member) or not parameters.through_ssm(kind)
-            if asked is not None:
+            # What cannot be an identifier is nobody's.
+            found = parameters.well_formed(kind, member)
+            if found and asked is not None:
                 found = await _exists(asked, member, calls, caller)
             if not found:
-                return not_there(each.key, member)
-    return ""
+                absent.append(f"parameter value {member} for parameter name {each.key} does not exist")
+    return f"Parameter validation failed: {', '.join(absent)}" if absent else ""
 
 
 async def _exists(asked: tuple[str, str, str, bool, str], value: str, calls: Calls, caller: Caller) -> bool:

@@ -262,13 +262,6 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
     if kind in ("Number", "List<Number>"):
         for each in members:
             _check_number(name, declared, each)
-    syntax = None if through_ssm else _SYNTAX.get(member_type(kind))
-    if syntax is not None:
-        for each in members:
-            if (each and not re.fullmatch(syntax, each)) or (not each and not is_list(kind)):
-                raise invalid(
-                    f"Parameter validation failed: parameter value {each} for parameter name {name} does not exist"
-                )
 
 
 def _said(name: str, declared: Mapping[str, Any], otherwise: str) -> str:
