@@ -224,3 +224,24 @@ async def test_an_account_with_stacks_in_two_regions(world: World) -> None:
     await world.create("web", ONE)
     other = replace(CALLER, region="eu-west-1")
     assert world.operations["DescribeStacks"](other, {})["Stacks"] == []  # type: ignore[index]
+
+
+async def test_what_the_reference_says_of_reading_calls(world: World) -> None:
+    resources = {f"W{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(103)}
+    assert await world.create("web", {"Resources": resources}) == "CREATE_COMPLETE"
+    shown = (await world.call("DescribeStackResources", StackName="web"))["StackResources"]
+    assert len(shown) == 100
+    first = await world.call("ListStackResources", StackName="web")
+    rest = await world.call("ListStackResources", StackName="web", NextToken=first["NextToken"])
+    assert len(first["StackResourceSummaries"]) + len(rest["StackResourceSummaries"]) == 103
+    physical = shown[0]["PhysicalResourceId"]
+    found = await world.call("DescribeStackResources", PhysicalResourceId=physical)
+    assert len(found["StackResources"]) == 100
+    refused = await world.refused("DescribeStackResources", StackName="web", PhysicalResourceId=physical)
+    assert refused.code == "ValidationError"
+    # Of both, the body counts.
+    template = json.dumps({"Resources": resources, "Description": "mine"})
+    answer = await world.call(
+        "ValidateTemplate", TemplateBody=template, TemplateURL="https://s3.amazonaws.com/b/k"
+    )
+    assert answer["Description"] == "mine"

@@ -117,7 +117,15 @@ async def test_what_no_rule_may_ask_for() -> None:
         ),
         (
             {"Assertions": [{"Assert": {"Fn::Contains": [{"Fn::If": ["C", ["a"], ["b"]]}, "a"]}}]},
-            "Template error: Cannot use Fn::If in Rules",
+            "Template format error: Following functions are not supported in the Rules block of the template: [Fn::If]",
+        ),
+        (
+            {
+                "RuleCondition": {"Condition": "C"},
+                "Assertions": [{"Assert": {"Fn::Equals": [{"Fn::Sub": "a"}, "a"]}}],
+            },
+            "Template format error: Following functions are not supported in the Rules block of the template: "
+            "[Condition, Fn::Sub]",
         ),
         (
             {"Assertions": [{"Assert": {"Fn::Equals": ["a", "a"]}, "AssertDescription": {"Ref": "P"}}]},

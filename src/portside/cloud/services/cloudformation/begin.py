@@ -13,7 +13,7 @@ from typing import Any
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation import properties, rows, stack_policy
+from portside.cloud.services.cloudformation import dynamic, policies, properties, rows, stack_policy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import Decision, Recreation, Verdict, custom_named, decide
@@ -55,14 +55,17 @@ class Beginnings:
         trouble = ""
         wanted: dict[str, Any] = {}
         metadata: dict[str, Any] = {}
-        policies: dict[str, Any] = {}
+        found: dict[str, dict[str, Any]] = {}
         try:
-            given, metadata, policies = await self._zones.with_zones(
+            given, metadata, found = await self._zones.with_zones(
                 caller_of(stack),
                 lambda: (
                     look.properties(name),
-                    look.evaluate(declared.metadata),
-                    look.evaluate({"creation": declared.creation_policy, "update": declared.update_policy}),
+                    look.members(declared.metadata),
+                    {
+                        "creation": look.members(declared.creation_policy),
+                        "update": look.members(declared.update_policy),
+                    },
                 ),
             )
             wanted, trouble = properties.fit(facts.schema, given)
@@ -75,8 +78,9 @@ class Beginnings:
             dependencies=needs,
             deletion_policy=declared.deletion_policy,
             replace_policy=declared.replace_policy,
-            creation_policy=policies.get("creation", {}),
-            update_policy=policies.get("update", {}),
+            creation_policy=found.get("creation", {}),
+            update_policy=found.get("update", {}),
+            stored=_stored(wanted, stack.spec.stored),
         )
         shown = self._masked(stack, name, wanted, look)
         resource: Resource | None
@@ -152,6 +156,7 @@ class Beginnings:
             replace_policy=target.replace_policy,
             creation_policy=target.creation_policy,
             update_policy=target.update_policy,
+            stored=target.stored,
         )
         moved = replace(present, operation=stack.operation, reason="", step=None)
         new = present.touched and present.previous is None
@@ -210,7 +215,7 @@ class Beginnings:
 
     def _decide(self, present: Resource, target: Applied) -> Decision:
         facts = registry.facts(present.type)
-        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags)
+        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags, target.stored)
         if present.status is ResourceStatus.UPDATE_FAILED and decision.verdict in (Verdict.KEEP, Verdict.METADATA):
             attempted = present.step is not None and present.step.phase is not Phase.CHECK
             # The failed update may have done part of its work.
@@ -219,7 +224,7 @@ class Beginnings:
             # Its template may have changed behind the same address.
             return replace(decision, verdict=Verdict.UPDATE)
         conditional = any(each.recreation is Recreation.CONDITIONALLY for each in decision.changes)
-        if decision.verdict is Verdict.UPDATE and conditional and replaces_group(target.update_policy):
+        if decision.verdict is Verdict.UPDATE and conditional and policies.replaces_group(target.update_policy):
             return replace(decision, verdict=Verdict.REPLACE)
         return decision
 
@@ -265,9 +270,9 @@ def in_doubt(before: dict[str, Any], attempted: dict[str, Any], wanted: dict[str
     return found
 
 
-def replaces_group(update_policy: dict[str, Any]) -> bool:
-    wanted = (update_policy.get("AutoScalingReplacingUpdate") or {}).get("WillReplace", False)
-    return str(wanted).lower() == "true"
+def _stored(wanted: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
+    """What is known of the parameters of the store that properties refer to."""
+    return {each: known[each] for each in dynamic.named(wanted) if each in known} if known else {}
 
 
 def refused(stack: Stack, action: str, logical_id: str, kind: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
-from portside.cloud.services.cloudformation.base import page
+from portside.cloud.services.cloudformation.base import NAME_OR_ID, page, refuse_name
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
 from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
 from portside.cloud.services.cloudformation.imports import Wanted
@@ -37,10 +37,8 @@ from portside.cloud.services.cloudformation.records import (
 )
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.stack_calls import (
-    NAME_OR_ID,
     keeps_failures,
     modes,
-    refuse_name,
     refuse_update,
 )
 
@@ -84,7 +82,7 @@ class ChangeSetCalls(ImportCalls):
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
+        proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=new)
         wanted: list[Wanted] = []
         if importing:
             wanted = self._imports(params, before, proposal)

@@ -135,7 +135,7 @@ class ImportCalls(StackCalls):
         if not found.imports:
             return []
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
-        proposal = await propose(self._db, self._zones, stack, found.spec, caller, new=new)
+        proposal = await propose(self._db, self._zones, stack, found.spec, self._calls, caller, new=new)
         adopted = []
         for logical_id, kind, physical_id, name in found.imports:
             planned = proposal.plan.planned[logical_id]

@@ -18,6 +18,7 @@ from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import (
     attributes,
     documents,
+    dynamic,
     existence,
     limits,
     outputs,
@@ -33,6 +34,7 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
     UNKNOWN,
     EvaluationError,
+    LateError,
     MissingExport,
     NoResources,
     Surroundings,
@@ -221,7 +223,15 @@ def _perhaps(exported: Callable[[str], Any], name: str) -> Any:
 
 
 async def propose(
-    db: Database, zones: Zones, stack: Stack, spec: Spec, caller: Caller, *, new: bool, lenient: bool = False
+    db: Database,
+    zones: Zones,
+    stack: Stack,
+    spec: Spec,
+    calls: Calls,
+    caller: Caller,
+    *,
+    new: bool,
+    lenient: bool = False,
 ) -> Proposal:
     """The plan that turns what `stack` has into `spec`; ValidationError for what can be known to fail.
 
@@ -240,7 +250,8 @@ async def propose(
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
         alive = await zones.with_zones(caller, lambda: active(look))
         registry.refuse_unknown(parsed, alive)
-        spec = replace(spec, trouble=attributes.unsupported(parsed, alive, registry.facts))
+        trouble = dynamic.insecure([parsed.resources[name] for name in alive], versioned=False)
+        spec = replace(spec, trouble=trouble or attributes.unsupported(parsed, alive, registry.facts))
         _refuse_retyped(parsed, alive, before)
         view = PlannedView(parsed, {}, registry.facts)
         look = evaluator(db, stack, spec, parsed, view, zones.known)
@@ -249,22 +260,29 @@ async def propose(
 
         def planned() -> Plan:
             view.planned = {}
-            return plan(look, before, registry.facts, spec.tags)
+            return plan(look, before, registry.facts, spec.tags, spec.stored)
 
         found = await zones.with_zones(caller, planned)
+        asked = [name for each in found.planned.values() for name in dynamic.named(each.properties)]
+        spec = replace(spec, stored=await dynamic.look_up(asked, calls, caller))
+        if any(each.applied is not None and each.applied.stored for each in found.planned.values()):
+            found = await zones.with_zones(caller, planned)
         if not new and not found.planned:
             raise invalid("Template format error: At least one Resources member must be defined.")
-        made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
+        made: tuple[Output, ...] | None = None
+        with suppress(LateError):
+            made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
     except MissingExport as error:
         found = Plan()
         if not lenient:
             with suppress(AwsError):
-                found = (await propose(db, zones, stack, spec, caller, new=new, lenient=True)).plan
+                found = (await propose(db, zones, stack, spec, calls, caller, new=new, lenient=True)).plan
         return Proposal(spec, parsed, found, None, str(error))
     except EvaluationError as error:
         raise invalid(str(error)) from None
-    unknown = any("KNOWN_AFTER_APPLY" in each.value for each in made)
-    return Proposal(spec, parsed, found, None if unknown else made)
+    if made is not None and any("KNOWN_AFTER_APPLY" in each.value for each in made):
+        made = None
+    return Proposal(spec, parsed, found, made)
 
 
 def _refuse_retyped(parsed: Template, alive: dict[str, tuple[str, ...]], before: dict[str, Any]) -> None:

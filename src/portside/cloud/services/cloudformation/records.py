@@ -167,6 +167,8 @@ class Spec:
     rollback: Params = field(default_factory=dict)
     original: str = ""
     trouble: str = ""
+    # What parameters of the store held when the operation began, by `name` or `name:version`.
+    stored: dict[str, str] = field(default_factory=dict)
 
     @property
     def sent(self) -> str:
@@ -253,6 +255,9 @@ class Applied:
     state: Params = field(default_factory=dict)
     creation_policy: Params = field(default_factory=dict)
     update_policy: Params = field(default_factory=dict)
+    # What the dynamic references in `properties` to the parameter store stood for, as far as that was known
+    # when the operation began.
+    stored: dict[str, str] = field(default_factory=dict)
 
 
 class Kind(StrEnum):

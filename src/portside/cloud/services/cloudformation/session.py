@@ -24,7 +24,7 @@ from portside.cloud.services.cloudformation.intrinsics import (
     ResourceView,
     Surroundings,
 )
-from portside.cloud.services.cloudformation.plan import dangling, property_at, refuse_attribute
+from portside.cloud.services.cloudformation.plan import Dangling, property_at, refuse_attribute
 from portside.cloud.services.cloudformation.records import Resource, Spec, Stack
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.template import Template
@@ -54,7 +54,7 @@ class RowsView:
     def _find(self, logical_id: str) -> Resource:
         found = self.rows.get(logical_id)
         if found is None or found.status.gone:
-            raise dangling(logical_id)
+            raise Dangling(logical_id)
         return found
 
 

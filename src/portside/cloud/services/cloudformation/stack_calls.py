@@ -5,7 +5,6 @@ Each validates, writes the intent in one transaction and answers; `stack_loop.py
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import outputs, rows
+from portside.cloud.services.cloudformation.base import NAME, refuse_name
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.policy_calls import PolicyCalls
 from portside.cloud.services.cloudformation.proposal import (
@@ -38,22 +38,6 @@ from portside.cloud.services.cloudformation.records import (
 # A template that contains itself would never end.
 DEEPEST = 20
 NO_UPDATES = "No updates are to be performed."
-NAME = "[a-zA-Z][-a-zA-Z0-9]*"
-NAME_OR_ID = NAME + "|arn:[-a-zA-Z0-9:/._+]*"
-LONGEST_NAME = 128
-
-
-def refuse_name(name: str, pattern: str) -> None:
-    """ValidationError for what cannot be the name of a stack."""
-    broken = []
-    if not name.startswith("arn:") and len(name) > LONGEST_NAME:
-        broken.append(f"Member must have length less than or equal to {LONGEST_NAME}")
-    if not re.fullmatch(pattern, name):
-        broken.append(f"Member must satisfy regular expression pattern: {pattern}")
-    if broken:
-        errors = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
-        found = [f"Value '{name}' at 'stackName' failed to satisfy constraint: {each}" for each in broken]
-        raise invalid(errors + "; ".join(found))
 
 
 class StackCalls(PolicyCalls):
@@ -79,7 +63,7 @@ class StackCalls(PolicyCalls):
         if parent is not None:
             stack = replace(stack, parent=parent.id, root=parent.root or parent.id)
         await self._callers.verify(spec.role, stack.id, caller)
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
+        proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=True)
         on_failure = params.get("OnFailure") or ("DO_NOTHING" if keeps_failures(params) else "ROLLBACK")
         policy = await self._policy_text(params, caller)
 
@@ -189,7 +173,7 @@ class StackCalls(PolicyCalls):
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
+        proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=False)
         if proposal.trouble and not spec.trouble:
             raise invalid(proposal.trouble)
         policy = await self._policy_text(params, caller)

@@ -6,6 +6,7 @@ that it knows to be unset is listed as None. A type without a reading is not che
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -292,6 +293,20 @@ async def _topic(work: Work) -> Params | None:
     return shown | {"TopicName": work.physical_id.rpartition(":")[2], "Tags": pairs(tags.get("Tags"))}
 
 
+async def _queue(work: Work) -> Params | None:
+    url = {"QueueUrl": work.physical_id}
+    found = (await work.call("sqs", "GetQueueAttributes", url | {"AttributeNames": ["All"]})).get(
+        "Attributes"
+    ) or {}
+    shown: Params = dict.fromkeys(("RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "FifoQueue"))
+    for name, value in found.items():
+        # Numbers, truths and documents are all told as text.
+        plain = name == "KmsMasterKeyId" or not (value.isdigit() or value in ("true", "false") or value[:1] == "{")
+        shown[name] = value if plain else json.loads(value)
+    tags = (await work.call("sqs", "ListQueueTags", url)).get("Tags")
+    return shown | {"QueueName": work.physical_id.rpartition("/")[2], "Tags": pairs(tags)}
+
+
 READINGS: dict[str, Reading] = {
     "AWS::ECR::Repository": _repository,
     "AWS::ECS::Cluster": _cluster,
@@ -312,5 +327,6 @@ READINGS: dict[str, Reading] = {
     "AWS::S3::Bucket": _bucket,
     "AWS::SSM::Parameter": _parameter,
     "AWS::SNS::Topic": _topic,
+    "AWS::SQS::Queue": _queue,
     **NETWORK,
 }
