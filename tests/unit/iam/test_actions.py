@@ -56,6 +56,11 @@ PREFIX = "eu-west-1:123456789012"
             "logs", "PutLogEvents", {"logGroupName": "/g", "logStreamName": "s"},
             "logs:PutLogEvents", [f"arn:aws:logs:{PREFIX}:log-group:/g:log-stream:s"],
         ),
+        (
+            "logs", "DescribeIndexPolicies", {"logGroupIdentifiers": [f"arn:aws:logs:{PREFIX}:log-group:/g"]},
+            "logs:DescribeIndexPolicies", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"],
+        ),
+        ("logs", "PutIndexPolicy", {"logGroupIdentifier": "/g"}, "logs:PutIndexPolicy", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"]),
         ("logs", "CreateLogGroup", {"logGroupName": "/g"}, "logs:CreateLogGroup", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"]),
         ("ssm", "GetParameters", {"Names": ["/a/b", "c:2"]}, "ssm:GetParameters",
          [f"arn:aws:ssm:{PREFIX}:parameter/a/b", f"arn:aws:ssm:{PREFIX}:parameter/c"]),

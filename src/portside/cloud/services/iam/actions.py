@@ -236,7 +236,8 @@ def _connection(operation: str, params: Params, here: str) -> Iterator[str]:
 
 
 def _logs(operation: str, params: Params, here: str) -> Iterator[str]:
-    group = params.get("logGroupName")
+    identifiers = params.get("logGroupIdentifiers") or [params.get("logGroupIdentifier")]
+    group = params.get("logGroupName") or str(identifiers[0] or "").rpartition(":log-group:")[2].removesuffix(":*")
     if group and params.get("logStreamName"):
         yield f"arn:aws:logs:{here}:log-group:{group}:log-stream:{params['logStreamName']}"
     elif group:

@@ -201,6 +201,16 @@ class Handler:
         return is_missing(error)
 
 
+async def optional(work: Work, service: str, operation: str, params: Params) -> Params:
+    """What may not be configured at all, which services call an error; empty then."""
+    try:
+        return await work.call(service, operation, params)
+    except AwsError as error:
+        if is_missing(error) or error.code.startswith("NoSuch") or "NotFound" in error.code:
+            return {}
+        raise
+
+
 _MISSING_ENDINGS = (
     "NotFound",
     "NotFoundException",

@@ -6,6 +6,7 @@ that it knows to be unset is listed as None. A type without a reading is not che
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.resources.handler import Work, is_missing
+from portside.cloud.services.cloudformation.resources.handler import Work, optional
 from portside.cloud.services.cloudformation.resources.live_network import NETWORK
 
 Reading = Callable[[Work], Awaitable[Params | None]]
@@ -31,16 +32,6 @@ async def read(kind: str, work: Work) -> Params | None:
     except AwsError as error:
         if registry.handler(kind).missing(error):
             return None
-        raise
-
-
-async def optional(work: Work, service: str, operation: str, params: Params) -> Params:
-    """What may not be configured at all, which services call an error; empty then."""
-    try:
-        return await work.call(service, operation, params)
-    except AwsError as error:
-        if is_missing(error) or error.code.startswith("NoSuch") or "NotFound" in error.code:
-            return {}
         raise
 
 
@@ -186,12 +177,24 @@ async def _log_group(work: Work) -> Params | None:
             if each["logGroupName"] == work.physical_id:
                 arn = {"resourceArn": str(each["arn"]).removesuffix(":*")}
                 tags = (await work.call("logs", "ListTagsForResource", arn)).get("tags")
-                return {"RetentionInDays": each.get("retentionInDays"), "Tags": pairs(tags)} | {
-                    name: value for name, value in each.items() if name != "retentionInDays"
-                }
+                shown: Params = {"RetentionInDays": each.get("retentionInDays"), "Tags": pairs(tags)}
+                shown |= {"KmsKeyId": each.get("kmsKeyId")} | await _group_policies(work, arn)
+                unset = {"retentionInDays", "kmsKeyId"}
+                return shown | {name: value for name, value in each.items() if name not in unset}
         if not found.get("nextToken"):
             return None
         params["nextToken"] = found["nextToken"]
+
+
+async def _group_policies(work: Work, arn: Params) -> Params:
+    """Those of a log group."""
+    policies = (await work.call("logs", "DescribeResourcePolicies", arn)).get("resourcePolicies")
+    named = {"logGroupIdentifiers": [work.physical_id]}
+    indexes = (await work.call("logs", "DescribeIndexPolicies", named)).get("indexPolicies")
+    return {
+        "ResourcePolicyDocument": policies[0]["policyDocument"] if policies else None,
+        "FieldIndexPolicies": [json.loads(each["policyDocument"]) for each in indexes or []] or None,
+    }
 
 
 async def _project(work: Work) -> Params | None:
