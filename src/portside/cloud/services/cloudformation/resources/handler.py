@@ -67,6 +67,8 @@ class Work:
     # The type as the template has it, and what has been answered to a request.
     type: str = ""
     answer: Callable[[str], str | None] = lambda request: None
+    # What its stack does not show of the attributes of its resources.
+    secrets: Callable[[], list[str]] = list
 
     async def call(self, service: str, operation: str, params: Params) -> Params:
         return await self.calls(service, operation, params, self.caller)
@@ -165,6 +167,10 @@ class Handler:
     def identified(self, work: Work) -> str:
         """The physical id of a resource that has settled, for types that learn it late."""
         return work.physical_id
+
+    def hides(self, work: Work) -> bool:
+        """Whether the attributes are shown nowhere but in outputs, for types that learn it late."""
+        return False
 
     def limit(self, work: Work) -> float:
         """Seconds within which the resource has to be stable."""
