@@ -36,6 +36,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("AWS::CloudFormation::CustomResource", "ServiceToken"): "arn:aws:sns:us-east-1:000000000000:topic",
     ("AWS::CodeBuild::Project", "Triggers"): {"Webhook": True},
     ("AWS::CodeBuild::Project", "Visibility"): "PUBLIC_READ",
+    ("AWS::S3::Bucket", "AbacStatus"): "Enabled",
     ("AWS::SNS::Subscription", "TopicArn"): "arn:aws:sns:us-east-1:000000000000:topic",
     ("AWS::IAM::AccessKey", "Status"): "Inactive",
     ("AWS::Batch::JobQueue", "State"): "DISABLED",

@@ -16,6 +16,7 @@ from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.resources.handler import Work, optional
 from portside.cloud.services.cloudformation.resources.live_network import NETWORK
+from portside.cloud.services.cloudformation.resources.s3_lists import LISTS
 
 Reading = Callable[[Work], Awaitable[Params | None]]
 
@@ -270,6 +271,10 @@ async def _bucket(work: Work) -> Params | None:
     blocked = await optional(work, "s3", "GetPublicAccessBlock", bucket)
     shown["PublicAccessBlockConfiguration"] = blocked.get("PublicAccessBlockConfiguration")
     shown["Tags"] = pairs((await optional(work, "s3", "GetBucketTagging", bucket)).get("TagSet"))
+    for name, listed in LISTS.items():
+        if name in work.properties:
+            items = (await work.call("s3", listed.lists, bucket)).get(f"{listed.name}List")
+            shown[name] = [listed.shown(each) for each in items or []]
     return shown
 
 
