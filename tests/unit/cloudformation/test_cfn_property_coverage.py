@@ -75,6 +75,10 @@ LATER: dict[tuple[str, str], str] = {
     ("AWS::IAM::AccessKey", "Serial"): "another number makes another key",
     ("AWS::ECR::Repository", "EmptyOnDelete"): "told when the repository is deleted",
     ("AWS::ECS::Service", "ForceNewDeployment"): "told when the service changes",
+    (
+        "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        "EnableCapacityReservationProvisionStabilize",
+    ): "waited for when the load balancer settles",
     ("AWS::KMS::Key", "PendingWindowInDays"): "told when the key is deleted",
     ("AWS::RDS::DBInstance", "AllowMajorVersionUpgrade"): "allows later changes",
     ("AWS::RDS::DBInstance", "ApplyImmediately"): "changes are applied at once here",

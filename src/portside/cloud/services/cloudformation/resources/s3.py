@@ -137,7 +137,8 @@ class Bucket(Handler):
 
 def regional(properties: Params) -> bool:
     """Whether the bucket lies in the namespace that only this account has in the region."""
-    return properties.get("BucketNamespace", _REGIONAL if properties.get("BucketNamePrefix") else "") == _REGIONAL
+    default = _REGIONAL if properties.get("BucketNamePrefix") else ""
+    return str(properties.get("BucketNamespace", default)) == _REGIONAL
 
 
 def full_name(work: Work) -> str:
