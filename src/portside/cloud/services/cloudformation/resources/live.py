@@ -300,6 +300,42 @@ async def _topic(work: Work) -> Params | None:
     return shown | {"TopicName": work.physical_id.rpartition(":")[2], "Tags": pairs(tags.get("Tags"))}
 
 
+async def _certificate(work: Work) -> Params | None:
+    arn = {"CertificateArn": work.physical_id}
+    one: Params = (await work.call("acm", "DescribeCertificate", arn))["Certificate"]
+    options = one.get("Options") or {}
+    given = work.properties.get("SubjectAlternativeNames") or []
+    # The certificate's own name is always among them.
+    names = [
+        each for each in one.get("SubjectAlternativeNames") or [] if each != one["DomainName"] or each in given
+    ]
+    return {
+        "DomainName": one["DomainName"],
+        "SubjectAlternativeNames": names,
+        "KeyAlgorithm": str(one.get("KeyAlgorithm", "")).replace("-", "_"),
+        "CertificateTransparencyLoggingPreference": options.get("CertificateTransparencyLoggingPreference"),
+        "CertificateExport": options.get("Export"),
+        "Tags": pairs((await work.call("acm", "ListTagsForCertificate", arn)).get("Tags")),
+    }
+
+
+async def _server_certificate(work: Work) -> Params | None:
+    name = {"ServerCertificateName": work.physical_id}
+    one: Params = (await work.call("iam", "GetServerCertificate", name))["ServerCertificate"]
+    return dict(one["ServerCertificateMetadata"]) | {"Tags": pairs(one.get("Tags"))}
+
+
+async def _secret(work: Work) -> Params | None:
+    """What it holds is not looked at."""
+    one = await work.call("secretsmanager", "DescribeSecret", {"SecretId": work.physical_id})
+    if one.get("DeletedDate"):
+        return None
+    names = ("Region", "KmsKeyId")
+    replicas = [{name: each.get(name) for name in names} for each in one.get("ReplicationStatus") or []]
+    shown: Params = {"Description": one.get("Description"), "KmsKeyId": one.get("KmsKeyId")}
+    return shown | {"Name": one["Name"], "ReplicaRegions": replicas, "Tags": pairs(one.get("Tags"))}
+
+
 READINGS: dict[str, Reading] = {
     "AWS::ECR::Repository": _repository,
     "AWS::ECS::Cluster": _cluster,
@@ -318,6 +354,9 @@ READINGS: dict[str, Reading] = {
     "AWS::IAM::ManagedPolicy": _managed_policy,
     "AWS::IAM::InstanceProfile": _instance_profile,
     "AWS::S3::Bucket": _bucket,
+    "AWS::CertificateManager::Certificate": _certificate,
+    "AWS::IAM::ServerCertificate": _server_certificate,
+    "AWS::SecretsManager::Secret": _secret,
     "AWS::SSM::Parameter": _parameter,
     "AWS::SNS::Topic": _topic,
     **NETWORK,
