@@ -164,6 +164,9 @@ class FakeServices:
     def logs_DescribeResourcePolicies(self, params: Params, caller: Caller) -> Params:
         return {"resourcePolicies": []}
 
+    def logs_GetDataProtectionPolicy(self, params: Params, caller: Caller) -> Params:
+        return {"logGroupIdentifier": params["logGroupIdentifier"]}
+
     def logs_DescribeIndexPolicies(self, params: Params, caller: Caller) -> Params:
         return {"indexPolicies": []}
 

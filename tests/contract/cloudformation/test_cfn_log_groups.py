@@ -41,6 +41,15 @@ POLICY = {
         {"Effect": "Allow", "Principal": {"Service": "es.amazonaws.com"}, "Action": ["logs:PutLogEvents"]}
     ],
 }
+_NAMED = {"DataIdentifier": ["arn:aws:dataprotection::aws:data-identifier/EmailAddress"]}
+PROTECTION = {
+    "Name": "p",
+    "Version": "2021-06-01",
+    "Statement": [
+        _NAMED | {"Operation": {"Audit": {"FindingsDestination": {}}}},
+        _NAMED | {"Operation": {"Deidentify": {"MaskConfig": {}}}},
+    ],
+}
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k"
 
 
@@ -70,6 +79,7 @@ async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
         "KmsKeyId": KEY,
         "ResourcePolicyDocument": POLICY,
         "FieldIndexPolicies": [{"Fields": ["requestId"]}],
+        "DataProtectionPolicy": PROTECTION,
     }
     group = of("Logs::LogGroup", **properties)
     out = await cloud.create(showing({"Group": group}, "Group.Arn"))
@@ -88,8 +98,16 @@ async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
         "logs", "PutLogGroupDeletionProtection", logGroupIdentifier="/web", deletionProtectionEnabled=False
     )
     await cloud.ask("logs", "DeleteResourcePolicy", **arn, expectedRevisionId=policy["revisionId"])
+    protected = await cloud.ask("logs", "GetDataProtectionPolicy", logGroupIdentifier="/web")
+    assert json.loads(protected["policyDocument"]) == PROTECTION
+    await cloud.ask("logs", "DeleteDataProtectionPolicy", logGroupIdentifier="/web")
     paths = {each["PropertyPath"].split("/")[1] for each in await drift(cloud)}
-    assert paths == {"DeletionProtectionEnabled", "FieldIndexPolicies", "ResourcePolicyDocument"}
+    assert paths == {
+        "DataProtectionPolicy",
+        "DeletionProtectionEnabled",
+        "FieldIndexPolicies",
+        "ResourcePolicyDocument",
+    }
 
     group["Properties"] = {"LogGroupName": "/web", "Tags": [{"Key": "a", "Value": "b"}]}
     await cloud.update(showing({"Group": group}, "Group.Arn"))
@@ -101,8 +119,16 @@ async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
     indexes = await cloud.ask("logs", "DescribeIndexPolicies", logGroupIdentifiers=["/web"])
     assert indexes["indexPolicies"] == []
 
-    group["Properties"] |= {"ResourcePolicyDocument": POLICY, "FieldIndexPolicies": [{"Fields": ["a"]}]}
+    group["Properties"] |= {
+        "ResourcePolicyDocument": POLICY,
+        "FieldIndexPolicies": [{"Fields": ["a"]}],
+        "DataProtectionPolicy": PROTECTION,
+    }
     await cloud.update(showing({"Group": group}, "Group.Arn"))
+    assert (await shown(cloud))["dataProtectionStatus"] == "ACTIVATED"
+    del group["Properties"]["DataProtectionPolicy"]
+    await cloud.update(showing({"Group": group}, "Group.Arn"))
+    assert (await shown(cloud))["dataProtectionStatus"] == "DELETED"
     group["Properties"]["ResourcePolicyDocument"] = {**POLICY, "Id": "second"}
     await cloud.update(showing({"Group": group}, "Group.Arn"))
     (policy,) = (await cloud.ask("logs", "DescribeResourcePolicies", **arn))["resourcePolicies"]
@@ -129,6 +155,7 @@ async def test_a_protected_group_keeps_its_stack_from_being_deleted(cloud: Cloud
         ({"BearerTokenAuthenticationEnabled": True}, "does not offer BearerTokenAuthenticationEnabled"),
         ({"FieldIndexPolicies": [{"Fields": ["a"]}, {"Fields": ["b"]}]}, "one field index policy at most"),
         ({"FieldIndexPolicies": [{"Fields": []}]}, "at least one field"),
+        ({"DataProtectionPolicy": {"Name": "p"}}, "two statements"),
     ],
 )
 async def test_what_a_group_cannot_have(cloud: Cloud, properties: Any, reason: str) -> None:

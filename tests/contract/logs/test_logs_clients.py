@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,52 @@ async def test_fields_of_a_group_are_indexed_by_name(logs: Any) -> None:
     await ask(logs.create_log_group, logGroupName="rare", logGroupClass="INFREQUENT_ACCESS")
     code, message = await refused(logs.put_index_policy, logGroupIdentifier="rare", policyDocument=document)
     assert code == "InvalidParameterException" and "INFREQUENT_ACCESS" in message
+
+
+def protecting(*names: str) -> str:
+    identifiers = [f"arn:aws:dataprotection::aws:data-identifier/{name}" for name in names]
+    operations = ({"Audit": {"FindingsDestination": {}}}, {"Deidentify": {"MaskConfig": {}}})
+    statements = [{"DataIdentifier": identifiers, "Operation": each} for each in operations]
+    return json.dumps({"Name": "p", "Version": "2021-06-01", "Statement": statements})
+
+
+async def test_sensitive_data_is_masked_from_then_on(logs: Any) -> None:
+    await ask(logs.create_log_group, logGroupName="g")
+    group = {"logGroupIdentifier": "g"}
+
+    async def put(text: str) -> None:
+        event = {"timestamp": int(SystemClock().now() * 1000), "message": text}
+        await ask(logs.put_log_events, logGroupName="g", logStreamName="s", logEvents=[event])
+
+    async def texts(**more: Any) -> list[str]:
+        found = await ask(logs.get_log_events, logGroupName="g", logStreamName="s", startFromHead=True, **more)
+        return [each["message"] for each in found["events"]]
+
+    await ask(logs.create_log_stream, logGroupName="g", logStreamName="s")
+    await put("a@example.com before")
+    await ask(logs.put_data_protection_policy, **group, policyDocument=protecting("EmailAddress"))
+    shown = await ask(logs.get_data_protection_policy, **group)
+    assert shown["policyDocument"] == protecting("EmailAddress") and shown["lastUpdatedTime"] > 0
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["dataProtectionStatus"] == "ACTIVATED"
+    await put("b@example.com during, from 10.0.0.1")
+    await ask(logs.delete_data_protection_policy, **group)
+    await put("c@example.com after")
+    # What came in under a policy stays masked by it, and what came in without one is shown.
+    masked = ["a@example.com before", "************* during, from 10.0.0.1", "c@example.com after"]
+    assert await texts() == masked
+    assert (await texts(unmask=True))[1] == "b@example.com during, from 10.0.0.1"
+    found = await ask(logs.filter_log_events, logGroupName="g", filterPattern="example")
+    assert [each["message"] for each in found["events"]] == [masked[0], masked[2]]
+    found = await ask(logs.filter_log_events, logGroupName="g", filterPattern="b@example", unmask=True)
+    assert len(found["events"]) == 1
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["dataProtectionStatus"] == "DELETED"
+    assert "policyDocument" not in await ask(logs.get_data_protection_policy, **group)
+    assert (await refused(logs.delete_data_protection_policy, **group))[0] == "ResourceNotFoundException"
+    await ask(logs.put_data_protection_policy, **group, policyDocument=protecting("IpAddress"))
+    assert (await ask(logs.get_data_protection_policy, **group))["policyDocument"] == protecting("IpAddress")
+    code, message = await refused(logs.put_data_protection_policy, **group, policyDocument=protecting("Name"))
+    assert code == "InvalidParameterException" and "does not offer the data identifier Name" in message
+    # A group of the same name knows nothing of the policies of the one before.
+    await ask(logs.delete_log_group, logGroupName="g")
+    await ask(logs.create_log_group, logGroupName="g")
+    assert "dataProtectionStatus" not in (await ask(logs.describe_log_groups))["logGroups"][0]

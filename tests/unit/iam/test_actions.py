@@ -80,7 +80,13 @@ def test_what_a_call_needs(service, operation, params, action, resources):
 
 def test_a_copy_reads_its_source():
     params = {"Bucket": "b", "Key": "k", "CopySource": "c/d%20e?versionId=1"}
-    assert actions.also("s3", "CopyObject", params) == [("s3:GetObject", "arn:aws:s3:::c/d e")]
+    assert actions.also("s3", "CopyObject", params, []) == [("s3:GetObject", "arn:aws:s3:::c/d e")]
+
+
+def test_unmasked_events_need_a_permission_more():
+    params = {"logGroupName": "/g", "logStreamName": "s", "unmask": True}
+    assert actions.also("logs", "GetLogEvents", params, ["arn"]) == [("logs:Unmask", "arn")]
+    assert actions.also("logs", "GetLogEvents", params | {"unmask": False}, ["arn"]) == []
 
 
 def test_roles_that_are_passed():

@@ -1,8 +1,8 @@
 """CloudWatch Logs: streams, and the events that containers, builds and users write.
 
-Owns the operations on them, and hands out those of `groups.py`, `resource_policies.py` and `field_indexes.py`.
-Output of containers is voluminous, so what is kept is bounded: see `retention_loop.py`. The tables and their SQL
-are in `records.py`, filter patterns in `patterns.py`.
+Owns the operations on them, and hands out those of `groups.py`, `resource_policies.py`, `field_indexes.py` and
+`data_protection.py`, by which events are masked. Output of containers is voluminous, so what is kept is bounded:
+see `retention_loop.py`. The tables and their SQL are in `records.py`, filter patterns in `patterns.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.shapes import Violation, describe
 from portside.cloud.services.calls import Caller, Handler, Params, Service, operation, operations_of
 from portside.cloud.services.logs import patterns, records, requests
+from portside.cloud.services.logs.data_protection import DataProtection
 from portside.cloud.services.logs.field_indexes import FieldIndexes
 from portside.cloud.services.logs.groups import Groups
 from portside.cloud.services.logs.records import EVENT_OVERHEAD, Group, Key, LogEvent, Stream
@@ -51,7 +52,8 @@ class LogsApi:
         groups = Groups(database=database, clock=clock, wake=self.retention.wake)
         policies = ResourcePolicies(database=database, clock=clock, ids=ids)
         indexes = FieldIndexes(database=database, clock=clock)
-        self._parts = (self, groups, policies, indexes)
+        self._protection = DataProtection(database=database, clock=clock)
+        self._parts = (self, groups, policies, indexes, self._protection)
 
     def service(self) -> Service:
         operations: dict[str, Handler] = {}
@@ -128,7 +130,9 @@ class LogsApi:
 
     @operation("GetLogEvents")
     def get_log_events(self, caller: Caller, params: Params) -> Params:
-        stream = self._stream(caller, group_name(params), params["logStreamName"])
+        group = self._group(caller, group_name(params))
+        stream = self._stream(caller, group.name, params["logStreamName"])
+        shown = self._protection.shower(group, unmask=bool(params.get("unmask")))
         limit = params.get("limit") or EVENTS_PAGE
         start, end = params.get("startTime") or 0, params.get("endTime")
         end = FAR if end is None else end
@@ -151,7 +155,7 @@ class LogsApi:
             forward, backward = _token("f", at), _token("b", at)
         return {
             "events": [
-                {"timestamp": each.key.at, "message": each.message, "ingestionTime": each.ingested_at}
+                {"timestamp": each.key.at, "message": shown(each), "ingestionTime": each.ingested_at}
                 for each in events
             ],
             "nextForwardToken": forward,
@@ -176,14 +180,17 @@ class LogsApi:
         missing = set(names or ()) - {each.name for each in streams.values()}
         if missing:
             raise _no_stream()
+        shown = self._protection.shower(group, unmask=bool(params.get("unmask")))
         limit = params.get("limit") or EVENTS_PAGE
         start, last = params.get("startTime") or 0, params.get("endTime")
         end = FAR if last is None else last + 1
         found: list[Params] = []
         size, token = 0, None
         for number, event in enumerate(self._merged(streams, params.get("nextToken"), start, end), start=1):
-            if pattern.matches(event.message):
-                found.append(_shown_event(streams[event.stream], event))
+            # What is masked is not found either.
+            message = shown(event)
+            if pattern.matches(message):
+                found.append(_shown_event(streams[event.stream], event, message))
                 size += len(event.message) + EVENT_OVERHEAD
             if len(found) >= limit or size >= PAGE_BYTES or number >= LONGEST_SCAN:
                 token = f"{event.key.at}-{event.stream}-{event.key.number}"
@@ -279,11 +286,11 @@ def _shown_stream(group: Group, each: Stream) -> Params:
     }
 
 
-def _shown_event(stream: Stream, event: LogEvent) -> Params:
+def _shown_event(stream: Stream, event: LogEvent, message: str) -> Params:
     return {
         "logStreamName": stream.name,
         "timestamp": event.key.at,
-        "message": event.message,
+        "message": message,
         "ingestionTime": event.ingested_at,
         "eventId": f"{event.key.at:020d}{stream.id:018d}{event.key.number:018d}",
     }

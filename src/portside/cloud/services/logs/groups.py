@@ -1,7 +1,7 @@
 """Log groups: their operations, tags, retention, keys and protection from deletion.
 
 A KMS key and a class are kept and shown: what is stored here is neither encrypted nor priced. What belongs to a
-group, its resource policy and its index policy, goes with it.
+group, its policies of all kinds, goes with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.logs import field_indexes, records, requests, resource_policies
+from portside.cloud.services.logs import data_protection, field_indexes, records, requests, resource_policies
 from portside.cloud.services.logs.records import Group
 from portside.cloud.services.logs.requests import bad, name_in, page
 
@@ -66,6 +66,7 @@ class Groups:
             records.delete_group(tx, caller.region, group.name)
             resource_policies.forget(tx, group)
             field_indexes.forget(tx, group)
+            data_protection.forget(tx, group)
         return {}
 
     @operation("PutLogGroupDeletionProtection")
@@ -113,6 +114,7 @@ class Groups:
             "storedBytes": stored,
             "logGroupClass": group.kind,
             "kmsKeyId": group.key or None,
+            "dataProtectionStatus": data_protection.status(self._database, group),
             "deletionProtectionEnabled": group.protected,
             "bearerTokenAuthenticationEnabled": False,
         }

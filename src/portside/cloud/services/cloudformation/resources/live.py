@@ -192,8 +192,11 @@ async def _group_policies(work: Work, arn: Params) -> Params:
     policies = (await work.call("logs", "DescribeResourcePolicies", arn)).get("resourcePolicies")
     named = {"logGroupIdentifiers": [work.physical_id]}
     indexes = (await work.call("logs", "DescribeIndexPolicies", named)).get("indexPolicies")
+    group = {"logGroupIdentifier": work.physical_id}
+    protection = await work.call("logs", "GetDataProtectionPolicy", group)
     return {
         "ResourcePolicyDocument": policies[0]["policyDocument"] if policies else None,
+        "DataProtectionPolicy": protection.get("policyDocument"),
         "FieldIndexPolicies": [json.loads(each["policyDocument"]) for each in indexes or []] or None,
     }
 

@@ -11,7 +11,7 @@ from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameS
 from portside.cloud.services.cloudformation.resources.shapes import text
 
 # What calls of their own set, after the one that makes the group.
-_LATER = ("RetentionInDays", "FieldIndexPolicies", "ResourcePolicyDocument")
+_LATER = ("RetentionInDays", "FieldIndexPolicies", "ResourcePolicyDocument", "DataProtectionPolicy")
 
 
 class LogGroup(Handler):
@@ -22,7 +22,6 @@ class LogGroup(Handler):
 
     unoffered: ClassVar = {
         "BearerTokenAuthenticationEnabled": "log events are taken by PutLogEvents alone.",
-        "DataProtectionPolicy": "",
     }
 
     def refuse(self, properties: Params) -> None:
@@ -65,6 +64,7 @@ class LogGroup(Handler):
         await self._retention(work)
         await self._index(work)
         await self._policy(work)
+        await self._mask(work)
 
     def known(self, work: Work) -> Params | None:
         # The call that made it answers nothing; its ARN is made of its name.
@@ -85,6 +85,14 @@ class LogGroup(Handler):
             await work.call("logs", "PutIndexPolicy", group | {"policyDocument": text(wanted[0])})
         elif work.old.get("FieldIndexPolicies"):
             await optional(work, "logs", "DeleteIndexPolicy", group)
+
+    async def _mask(self, work: Work) -> None:
+        group = {"logGroupIdentifier": work.physical_id}
+        wanted, before = work.properties.get("DataProtectionPolicy"), work.old.get("DataProtectionPolicy")
+        if wanted and wanted != before:
+            await work.call("logs", "PutDataProtectionPolicy", group | {"policyDocument": text(wanted)})
+        elif before and not wanted:
+            await optional(work, "logs", "DeleteDataProtectionPolicy", group)
 
     async def _policy(self, work: Work) -> None:
         wanted = work.properties.get("ResourcePolicyDocument")
