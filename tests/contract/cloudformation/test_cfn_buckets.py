@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cfn_ancillary import Cloud, of, showing
-from portside.cloud.kernel.clock import SystemClock
 from portside.testing.server import ACCOUNT
 
 SUFFIX = f"-{ACCOUNT}-us-east-1-an"
@@ -95,10 +94,10 @@ async def test_what_comes_in_lists(cloud: Cloud) -> None:
     tiers = await cloud.ask("s3", "ListBucketIntelligentTieringConfigurations", **bucket)
     (tier,) = tiers["IntelligentTieringConfigurationList"]
     assert [each["Days"] for each in tier["Tierings"]] == [90, 180]
-    assert await drifted(cloud) == []
+    assert await cloud.drifted() == []
 
     await cloud.ask("s3", "DeleteBucketMetricsConfiguration", Id="EntireBucket", **bucket)
-    assert await drifted(cloud) == ["/MetricsConfigurations/0"]
+    assert await cloud.drifted() == ["/MetricsConfigurations/0"]
     properties["InventoryConfigurations"] = [inventory | {"ScheduleFrequency": "Weekly"}]
     del properties["AnalyticsConfigurations"], properties["MetricsConfigurations"]
     await cloud.update(showing({"Bucket": of("S3::Bucket", **properties)}))
@@ -106,19 +105,5 @@ async def test_what_comes_in_lists(cloud: Cloud) -> None:
     assert [each["Schedule"] for each in found["InventoryConfigurationList"]] == [{"Frequency": "Weekly"}]
     left = await cloud.ask("s3", "ListBucketAnalyticsConfigurations", **bucket)
     assert left.get("AnalyticsConfigurationList", []) == []
-    assert await drifted(cloud) == []
+    assert await cloud.drifted() == []
     await cloud.delete()
-
-
-async def drifted(cloud: Cloud) -> list[str]:
-    """The paths of what drift detection finds."""
-    started = await cloud.do("DetectStackDrift", StackName="web")
-    clock = SystemClock()
-    while True:
-        found = await cloud.do("DescribeStackDriftDetectionStatus", **{k: started[k] for k in started})
-        if found["DetectionStatus"] != "DETECTION_IN_PROGRESS":
-            break
-        await clock.sleep_until(clock.now() + 0.02)
-    assert found["DetectionStatus"] == "DETECTION_COMPLETE", found
-    drifts = (await cloud.do("DescribeStackResourceDrifts", StackName="web"))["StackResourceDrifts"]
-    return [each["PropertyPath"] for one in drifts for each in one.get("PropertyDifferences") or []]

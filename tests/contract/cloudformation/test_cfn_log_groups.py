@@ -57,20 +57,6 @@ async def shown(cloud: Cloud) -> Any:
     return (await cloud.ask("logs", "DescribeLogGroups"))["logGroups"][0]
 
 
-async def drift(cloud: Cloud) -> list[dict[str, Any]]:
-    started = await cloud.do("DetectStackDrift", StackName="web")
-    clock = SystemClock()
-    for _ in range(500):
-        found = await cloud.do(
-            "DescribeStackDriftDetectionStatus", StackDriftDetectionId=started["StackDriftDetectionId"]
-        )
-        if found["DetectionStatus"] == "DETECTION_COMPLETE":
-            break
-        await clock.sleep_until(clock.now() + 0.02)
-    drifts = (await cloud.do("DescribeStackResourceDrifts", StackName="web"))["StackResourceDrifts"]
-    return [each for one in drifts for each in one.get("PropertyDifferences") or []]
-
-
 async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
     properties: dict[str, Any] = {
         "LogGroupName": "/web",
@@ -91,7 +77,7 @@ async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
     assert json.loads(policy["policyDocument"]) == POLICY
     indexes = await cloud.ask("logs", "DescribeIndexPolicies", logGroupIdentifiers=["/web"])
     assert json.loads(indexes["indexPolicies"][0]["policyDocument"]) == {"Fields": ["requestId"]}
-    assert await drift(cloud) == []
+    assert await cloud.drifted() == []
 
     await cloud.ask("logs", "PutIndexPolicy", logGroupIdentifier="/web", policyDocument='{"Fields": ["other"]}')
     await cloud.ask(
@@ -101,7 +87,7 @@ async def test_a_group_with_all_that_it_can_have(cloud: Cloud) -> None:
     protected = await cloud.ask("logs", "GetDataProtectionPolicy", logGroupIdentifier="/web")
     assert json.loads(protected["policyDocument"]) == PROTECTION
     await cloud.ask("logs", "DeleteDataProtectionPolicy", logGroupIdentifier="/web")
-    paths = {each["PropertyPath"].split("/")[1] for each in await drift(cloud)}
+    paths = {each.split("/")[1] for each in await cloud.drifted()}
     assert paths == {
         "DataProtectionPolicy",
         "DeletionProtectionEnabled",

@@ -10,22 +10,7 @@ import pytest
 
 from cfn_ancillary import Cloud, of, showing
 from cfn_world import CALLER
-from portside.cloud.kernel.clock import SystemClock
 from portside.cloud.protocol.errors import AwsError
-
-
-async def drifted(cloud: Cloud) -> list[str]:
-    """The paths of what drift detection finds."""
-    started = await cloud.do("DetectStackDrift", StackName="web")
-    clock = SystemClock()
-    while True:
-        found = await cloud.do("DescribeStackDriftDetectionStatus", **started)
-        if found["DetectionStatus"] != "DETECTION_IN_PROGRESS":
-            break
-        await clock.sleep_until(clock.now() + 0.02)
-    assert found["DetectionStatus"] == "DETECTION_COMPLETE", found
-    drifts = (await cloud.do("DescribeStackResourceDrifts", StackName="web"))["StackResourceDrifts"]
-    return [each["PropertyPath"] for one in drifts for each in one.get("PropertyDifferences") or []]
 
 
 async def value(cloud: Cloud, region: str) -> str:
@@ -46,14 +31,14 @@ async def test_a_secret_in_several_regions(cloud: Cloud) -> None:
     secret = of("SecretsManager::Secret", **properties)
     out = await cloud.create(showing({"Secret": secret}))
     assert [await value(cloud, each) for each in ("us-east-1", "eu-west-1", "us-west-2")] == ["1234"] * 3
-    assert await drifted(cloud) == []
+    assert await cloud.drifted() == []
     await cloud.ask(
         "secretsmanager",
         "RemoveRegionsFromReplication",
         SecretId=out["Secret"],
         RemoveReplicaRegions=["us-west-2"],
     )
-    assert await drifted(cloud) == ["/ReplicaRegions/1"]
+    assert await cloud.drifted() == ["/ReplicaRegions/1"]
 
     secret["Properties"] = properties | {"ReplicaRegions": [{"Region": "eu-north-1"}], "SecretString": "5678"}
     await cloud.update(showing({"Secret": secret}))

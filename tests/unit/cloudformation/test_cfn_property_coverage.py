@@ -37,6 +37,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("AWS::CodeBuild::Project", "Triggers"): {"Webhook": True},
     ("AWS::CodeBuild::Project", "Visibility"): "PUBLIC_READ",
     ("AWS::S3::Bucket", "AbacStatus"): "Enabled",
+    ("AWS::SNS::Topic", "DeliveryStatusLogging"): [{"Protocol": "sqs", "FailureFeedbackRoleArn": "arn:r"}],
     ("AWS::SNS::Subscription", "TopicArn"): "arn:aws:sns:us-east-1:000000000000:topic",
     ("AWS::IAM::AccessKey", "Status"): "Inactive",
     ("AWS::Batch::JobQueue", "State"): "DISABLED",

@@ -99,6 +99,10 @@ class MotoApp:
                 return _refusal(request, error)
             if found is not None:
                 return found
+        if request.service == "sns":
+            from portside.cloud.moto_server import topic_attributes
+
+            topic_attributes.install()
         if request.service == "ec2":
             from portside.cloud.moto_server import launch_versions
 

@@ -16,6 +16,7 @@ from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.resources.handler import Work, optional
 from portside.cloud.services.cloudformation.resources.live_network import NETWORK
+from portside.cloud.services.cloudformation.resources.messages import delivery_logging
 from portside.cloud.services.cloudformation.resources.s3_lists import LISTS
 
 Reading = Callable[[Work], Awaitable[Params | None]]
@@ -298,8 +299,9 @@ async def _parameter(work: Work) -> Params | None:
 async def _topic(work: Work) -> Params | None:
     found = await work.call("sns", "GetTopicAttributes", {"TopicArn": work.physical_id})
     tags = await work.call("sns", "ListTagsForResource", {"ResourceArn": work.physical_id})
-    shown: Params = dict.fromkeys(("DisplayName", "KmsMasterKeyId", "TracingConfig"))
+    shown: Params = dict.fromkeys(("DisplayName", "KmsMasterKeyId", "TracingConfig", "MaximumMessageSize"))
     shown |= {name: value for name, value in (found.get("Attributes") or {}).items() if value != ""}
+    shown["DeliveryStatusLogging"] = delivery_logging(shown)
     return shown | {"TopicName": work.physical_id.rpartition(":")[2], "Tags": pairs(tags.get("Tags"))}
 
 
