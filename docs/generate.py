@@ -126,6 +126,8 @@ OWN_TYPES = {
     "ElasticLoadBalancingV2": "elbv2",
     "Logs": "logs",
 }
+# What schemas list and AWS's own documents do not have.
+NO_PROPERTIES = frozenset({("AWS::CertificateManager::Certificate", "Id")})
 NOT_OWN = frozenset({"AWS::AutoScaling::LaunchConfiguration", "AWS::CloudWatch::Dashboard"})
 
 
@@ -165,7 +167,7 @@ def _unoffered(found: Any, handler: Any) -> Iterator[str]:
 
     values: dict[str, Any] = {"boolean": True, "integer": 1, "number": 1, "array": [], "object": {}}
     for name, node in found.properties.items():
-        if name in found.attributes:
+        if name in found.attributes or (found.type, name) in NO_PROPERTIES:
             continue
         kind = found.resolve(node).get("type", "string")
         value = values.get(kind if isinstance(kind, str) else kind[0], "x")

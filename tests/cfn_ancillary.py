@@ -62,6 +62,19 @@ class Cloud:
         (stack,) = (await self.do("DescribeStacks", StackName=self.id))["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
 
+    async def drifted(self) -> list[str]:
+        """The paths of what drift detection finds."""
+        started = await self.do("DetectStackDrift", StackName="web")
+        clock = SystemClock()
+        end = clock.now() + SETTLE_LIMIT
+        found = {"DetectionStatus": "DETECTION_IN_PROGRESS"}
+        while found["DetectionStatus"] == "DETECTION_IN_PROGRESS" and clock.now() < end:
+            await clock.sleep_until(clock.now() + 0.02)
+            found = await self.do("DescribeStackDriftDetectionStatus", **started)
+        assert found["DetectionStatus"] == "DETECTION_COMPLETE", found
+        drifts = (await self.do("DescribeStackResourceDrifts", StackName="web"))["StackResourceDrifts"]
+        return [each["PropertyPath"] for one in drifts for each in one.get("PropertyDifferences") or []]
+
     async def reasons(self) -> list[str]:
         events = (await self.do("DescribeStackEvents", StackName=self.id))["StackEvents"]
         return [

@@ -166,6 +166,15 @@ class FakeServices:
         arn = f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:*"
         self.groups[name] = {"logGroupName": name, "arn": arn}
 
+    def logs_DescribeResourcePolicies(self, params: Params, caller: Caller) -> Params:
+        return {"resourcePolicies": []}
+
+    def logs_GetDataProtectionPolicy(self, params: Params, caller: Caller) -> Params:
+        return {"logGroupIdentifier": params["logGroupIdentifier"]}
+
+    def logs_DescribeIndexPolicies(self, params: Params, caller: Caller) -> Params:
+        return {"indexPolicies": []}
+
     def logs_PutRetentionPolicy(self, params: Params, caller: Caller) -> None:
         self.groups[params["logGroupName"]]["retentionInDays"] = params["retentionInDays"]
 

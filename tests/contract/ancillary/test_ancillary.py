@@ -124,3 +124,47 @@ async def test_an_endpoint_that_does_not_answer_is_an_error_that_names_it(direct
         with pytest.raises(AwsError, match=r"http://127\.0\.0\.1:9 did not answer") as caught:
             await ancillary("sns", "ListTopics", {}, CALLER)
         assert (caught.value.code, caught.value.status) == ("ServiceUnavailable", 503)
+
+
+async def test_configurations_of_buckets_are_kept_as_they_were_sent(directory):
+    metrics = {"Id": "m", "Filter": {"And": {"Prefix": "a/", "Tags": [{"Key": "k", "Value": "<v>"}]}}}
+    bucket = {"Bucket": "bbb"}
+    caller = Caller(ACCOUNT, "us-east-1", CALLER.arn, "portside")
+    async with made(directory) as ancillary:
+
+        async def ask(operation, **params):
+            return await ancillary("s3", operation, bucket | params, caller)
+
+        with pytest.raises(AwsError) as caught:
+            await ask("ListBucketMetricsConfigurations")
+        assert caught.value.code == "NoSuchBucket"
+        await ask("CreateBucket")
+        await ask("PutBucketMetricsConfiguration", Id="m", MetricsConfiguration=metrics)
+        for number in range(100):
+            await ask("PutBucketMetricsConfiguration", Id=f"n{number}", MetricsConfiguration={"Id": f"n{number}"})
+        with pytest.raises(AwsError) as caught:
+            await ask("PutBucketMetricsConfiguration", Id="x", MetricsConfiguration={"Id": "y"})
+        assert caught.value.code == "MalformedXML"
+        await ask("DeleteBucketMetricsConfiguration", Id="n0")
+        for operation in ("GetBucketMetricsConfiguration", "DeleteBucketMetricsConfiguration"):
+            with pytest.raises(AwsError) as caught:
+                await ask(operation, Id="n0")
+            assert (caught.value.code, caught.value.status) == ("NoSuchConfiguration", 404)
+        # moto would take the one for DeleteBucket, the other for CreateBucket.
+        for operation, params in (
+            ("DeleteBucketMetadataConfiguration", {}),
+            ("PutBucketRequestPayment", {"RequestPaymentConfiguration": {"Payer": "Requester"}}),
+        ):
+            with pytest.raises(AwsError) as caught:
+                await ask(operation, **params)
+            assert caught.value.code == "NotImplemented"
+    async with made(directory) as ancillary:
+        assert (await ask("GetBucketMetricsConfiguration", Id="m"))["MetricsConfiguration"] == metrics
+        await ask("PutBucketMetricsConfiguration", Id="z", MetricsConfiguration={"Id": "z"})
+        page = await ask("ListBucketMetricsConfigurations")
+        assert len(page["MetricsConfigurationList"]) == 100 and page["IsTruncated"] is True
+        rest = await ask("ListBucketMetricsConfigurations", ContinuationToken=page["NextContinuationToken"])
+        assert [each["Id"] for each in rest["MetricsConfigurationList"]] == ["z"] and not rest["IsTruncated"]
+        await ask("DeleteBucket")
+        await ask("CreateBucket")
+        assert "MetricsConfigurationList" not in await ask("ListBucketMetricsConfigurations")

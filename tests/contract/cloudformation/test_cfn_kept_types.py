@@ -117,7 +117,7 @@ async def test_a_policy_of_logs(cloud: Cloud) -> None:
     for params, message in (
         ({"policyName": "p", "policyDocument": "{"}, "malformed"),
         ({"policyName": "p"}, "must be given"),
-        ({"policyName": "p", "policyDocument": policy("x"), "resourceArn": "arn:x"}, "single log group"),
+        ({"policyName": "p", "policyDocument": policy("x"), "resourceArn": "arn:x"}, "which arn:x is not"),
     ):
         with pytest.raises(AwsError, match=message):
             await cloud.ask("logs", "PutResourcePolicy", **params)

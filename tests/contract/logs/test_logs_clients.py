@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,136 @@ async def test_streams_by_time_and_in_pages(logs: Any) -> None:
         return [each["logStreamName"] for page in pages for each in page["logStreams"]]
 
     assert await asyncio.to_thread(paged) == ["a", "b", "c"]
+
+
+async def test_a_protected_group_stays(logs: Any) -> None:
+    await ask(
+        logs.create_log_group, logGroupName="g", deletionProtectionEnabled=True, logGroupClass="INFREQUENT_ACCESS"
+    )
+    (group,) = (await ask(logs.describe_log_groups))["logGroups"]
+    assert group["deletionProtectionEnabled"] is True and group["logGroupClass"] == "INFREQUENT_ACCESS"
+    code, message = await refused(logs.delete_log_group, logGroupName="g")
+    assert code == "ValidationException" and "deletion protection is enabled" in message
+    arn = group["logGroupArn"]
+    await ask(logs.put_log_group_deletion_protection, logGroupIdentifier=arn, deletionProtectionEnabled=False)
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["deletionProtectionEnabled"] is False
+    await ask(logs.delete_log_group, logGroupName="g")
+    assert (
+        await refused(
+            logs.put_log_group_deletion_protection, logGroupIdentifier=arn, deletionProtectionEnabled=True
+        )
+    )[0] == "ResourceNotFoundException"
+
+
+async def test_a_group_has_a_key(logs: Any) -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/k"
+    await ask(logs.create_log_group, logGroupName="g", kmsKeyId=key)
+    (group,) = (await ask(logs.describe_log_groups, logGroupIdentifiers=["g"]))["logGroups"]
+    assert group["kmsKeyId"] == key
+    await ask(logs.disassociate_kms_key, resourceIdentifier=group["logGroupArn"])
+    assert "kmsKeyId" not in (await ask(logs.describe_log_groups))["logGroups"][0]
+    await ask(logs.associate_kms_key, logGroupName="g", kmsKeyId=key)
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["kmsKeyId"] == key
+    assert (await refused(logs.associate_kms_key, kmsKeyId=key))[0] == "InvalidParameterException"
+
+
+async def test_nobody_sends_events_with_bearer_tokens(logs: Any) -> None:
+    await ask(logs.create_log_group, logGroupName="g")
+    switch = logs.put_bearer_token_authentication
+    await ask(switch, logGroupIdentifier="g", bearerTokenAuthenticationEnabled=False)
+    code, message = await refused(switch, logGroupIdentifier="g", bearerTokenAuthenticationEnabled=True)
+    assert code == "InvalidOperationException" and "bearer tokens" in message
+
+
+async def test_the_policy_of_a_group_has_revisions(logs: Any) -> None:
+    await ask(logs.create_log_group, logGroupName="g")
+    arn = "arn:aws:logs:us-east-1:000000000000:log-group:g"
+    said = '{"Statement": [{"Effect": "Allow", "Principal": {"Service": "x"}, "Action": "logs:PutLogEvents"}]}'
+    put = logs.put_resource_policy
+    made = await ask(put, resourceArn=arn, policyDocument=said, policyName="own")
+    shown = made["resourcePolicy"]
+    assert (shown["policyScope"], shown["resourceArn"], shown["policyName"]) == ("RESOURCE", arn, "own")
+    assert shown["revisionId"] == made["revisionId"]
+    assert (await refused(put, resourceArn=arn, policyDocument=said))[0] == "InvalidParameterException"
+    assert (await refused(put, resourceArn=arn, policyDocument=said, expectedRevisionId="old"))[
+        0
+    ] == "OperationAbortedException"
+    again = await ask(put, resourceArn=f"{arn}:*", policyDocument=said, expectedRevisionId=made["revisionId"])
+    assert again["revisionId"] != made["revisionId"] and again["resourcePolicy"]["policyName"] == "own"
+    describe, delete = logs.describe_resource_policies, logs.delete_resource_policy
+    assert (await ask(describe))["resourcePolicies"] == []
+    (found,) = (await ask(describe, policyScope="RESOURCE"))["resourcePolicies"]
+    assert found == again["resourcePolicy"]
+    assert (await ask(describe, resourceArn=arn))["resourcePolicies"] == [found]
+    assert (await refused(delete, resourceArn=arn))[0] == "InvalidParameterException"
+    await ask(delete, resourceArn=arn, expectedRevisionId=again["revisionId"])
+    assert (await refused(delete, resourceArn=arn, expectedRevisionId="x"))[0] == "ResourceNotFoundException"
+    # It goes with its group.
+    await ask(put, resourceArn=arn, policyDocument=said)
+    await ask(logs.delete_log_group, logGroupName="g")
+    await ask(logs.create_log_group, logGroupName="g")
+    assert (await ask(describe, resourceArn=arn))["resourcePolicies"] == []
+
+
+async def test_fields_of_a_group_are_indexed_by_name(logs: Any) -> None:
+    await ask(logs.create_log_group, logGroupName="g")
+    document = '{"Fields": ["requestId"], "FieldsV2": {"status": {"type": "FACET"}}}'
+    made = (await ask(logs.put_index_policy, logGroupIdentifier="g", policyDocument=document))["indexPolicy"]
+    assert made["source"] == "LOG_GROUP" and made["logGroupIdentifier"].endswith(":log-group:g")
+    listed = await ask(logs.describe_index_policies, logGroupIdentifiers=[made["logGroupIdentifier"]])
+    assert listed["indexPolicies"] == [made]
+    await ask(logs.delete_index_policy, logGroupIdentifier="g")
+    assert (await ask(logs.describe_index_policies, logGroupIdentifiers=["g"]))["indexPolicies"] == []
+    assert (await refused(logs.delete_index_policy, logGroupIdentifier="g"))[0] == "ResourceNotFoundException"
+    await ask(logs.create_log_group, logGroupName="rare", logGroupClass="INFREQUENT_ACCESS")
+    code, message = await refused(logs.put_index_policy, logGroupIdentifier="rare", policyDocument=document)
+    assert code == "InvalidParameterException" and "INFREQUENT_ACCESS" in message
+
+
+def protecting(*names: str) -> str:
+    identifiers = [f"arn:aws:dataprotection::aws:data-identifier/{name}" for name in names]
+    operations = ({"Audit": {"FindingsDestination": {}}}, {"Deidentify": {"MaskConfig": {}}})
+    statements = [{"DataIdentifier": identifiers, "Operation": each} for each in operations]
+    return json.dumps({"Name": "p", "Version": "2021-06-01", "Statement": statements})
+
+
+async def test_sensitive_data_is_masked_from_then_on(logs: Any) -> None:
+    await ask(logs.create_log_group, logGroupName="g")
+    group = {"logGroupIdentifier": "g"}
+
+    async def put(text: str) -> None:
+        event = {"timestamp": int(SystemClock().now() * 1000), "message": text}
+        await ask(logs.put_log_events, logGroupName="g", logStreamName="s", logEvents=[event])
+
+    async def texts(**more: Any) -> list[str]:
+        found = await ask(logs.get_log_events, logGroupName="g", logStreamName="s", startFromHead=True, **more)
+        return [each["message"] for each in found["events"]]
+
+    await ask(logs.create_log_stream, logGroupName="g", logStreamName="s")
+    await put("a@example.com before")
+    await ask(logs.put_data_protection_policy, **group, policyDocument=protecting("EmailAddress"))
+    shown = await ask(logs.get_data_protection_policy, **group)
+    assert shown["policyDocument"] == protecting("EmailAddress") and shown["lastUpdatedTime"] > 0
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["dataProtectionStatus"] == "ACTIVATED"
+    await put("b@example.com during, from 10.0.0.1")
+    await ask(logs.delete_data_protection_policy, **group)
+    await put("c@example.com after")
+    # What came in under a policy stays masked by it, and what came in without one is shown.
+    masked = ["a@example.com before", "************* during, from 10.0.0.1", "c@example.com after"]
+    assert await texts() == masked
+    assert (await texts(unmask=True))[1] == "b@example.com during, from 10.0.0.1"
+    found = await ask(logs.filter_log_events, logGroupName="g", filterPattern="example")
+    assert [each["message"] for each in found["events"]] == [masked[0], masked[2]]
+    found = await ask(logs.filter_log_events, logGroupName="g", filterPattern="b@example", unmask=True)
+    assert len(found["events"]) == 1
+    assert (await ask(logs.describe_log_groups))["logGroups"][0]["dataProtectionStatus"] == "DELETED"
+    assert "policyDocument" not in await ask(logs.get_data_protection_policy, **group)
+    assert (await refused(logs.delete_data_protection_policy, **group))[0] == "ResourceNotFoundException"
+    await ask(logs.put_data_protection_policy, **group, policyDocument=protecting("IpAddress"))
+    assert (await ask(logs.get_data_protection_policy, **group))["policyDocument"] == protecting("IpAddress")
+    code, message = await refused(logs.put_data_protection_policy, **group, policyDocument=protecting("Name"))
+    assert code == "InvalidParameterException" and "does not offer the data identifier Name" in message
+    # A group of the same name knows nothing of the policies of the one before.
+    await ask(logs.delete_log_group, logGroupName="g")
+    await ask(logs.create_log_group, logGroupName="g")
+    assert "dataProtectionStatus" not in (await ask(logs.describe_log_groups))["logGroups"][0]

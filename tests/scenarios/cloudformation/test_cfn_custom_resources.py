@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cfn_world import World, body
+from portside.cloud.protocol.errors import AwsError
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:makers"
 
@@ -221,3 +222,97 @@ async def test_tokens_that_nobody_can_answer_for(world: World) -> None:
         assert asked(world) == []
         await world.call("DeleteStack", StackName="web")
         await world.clock.advance(20)
+
+
+SECRET = {"Color": "s3cr3t-red", "Size.Width": "7"}
+
+
+def with_a_child(description: str = "") -> str:
+    """A parameter and a nested stack are given what the custom resource answers; metadata and an output tell it."""
+    color = {"Fn::GetAtt": ["Thing", "Color"]}
+    found = json.loads(template(Size=3))
+    found["Resources"]["After"]["Properties"] |= {
+        "Value": {"Fn::Sub": "it is ${Thing.Color}"},
+        "Description": description,
+    }
+    found["Resources"]["After"]["Metadata"] = {"Color": color}
+    found["Resources"]["Child"] = {
+        "Type": "AWS::CloudFormation::Stack",
+        "Properties": {
+            "TemplateURL": "https://bucket.s3.amazonaws.com/child.json",
+            "Parameters": {"Color": color, "Other": "plain"},
+        },
+    }
+    found["Outputs"]["Color"] = {"Value": color}
+    return json.dumps(found)
+
+
+CHILD = {
+    "Parameters": {"Color": {"Type": "String"}, "Other": {"Type": "String"}},
+    "Resources": {
+        "Inner": {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {"Name": "inner", "Type": "String", "Value": {"Ref": "Color"}},
+        }
+    },
+}
+
+
+async def test_what_is_answered_with_no_echo_is_not_shown(world: World) -> None:
+    world.fake.objects["bucket/child.json"] = json.dumps(CHILD)
+    await begun(world, with_a_child())
+    assert await answer(world, Data=SECRET, NoEcho=True) == 200
+    assert await world.settle("web") == "CREATE_COMPLETE"
+    # It is what it is where it is used,
+    assert world.fake.parameters["after"]["Value"] == "it is s3cr3t-red"
+    assert world.fake.parameters["inner"]["Value"] == "s3cr3t-red"
+    # and in outputs and metadata.
+    (stack,) = (await world.call("DescribeStacks", StackName="web"))["Stacks"]
+    assert "s3cr3t-red" in [each["OutputValue"] for each in stack["Outputs"]]
+    detail = await world.call("DescribeStackResource", StackName="web", LogicalResourceId="After")
+    assert "s3cr3t-red" in detail["StackResourceDetail"]["Metadata"]
+
+    child = (await world.resources("web"))["Child"][1]
+    for name in ("web", child):
+        events = json.dumps((await world.call("DescribeStackEvents", StackName=name))["StackEvents"])
+        assert "s3cr3t-red" not in events and "****" in events
+    (inner,) = (await world.call("DescribeStacks", StackName=child))["Stacks"]
+    shown = {each["ParameterKey"]: each["ParameterValue"] for each in inner["Parameters"]}
+    assert shown == {"Color": "****", "Other": "plain"}
+
+    # A change set does not tell it either, before or after.
+    params = {"StackName": "web", "ChangeSetName": "c", "TemplateBody": with_a_child("new")}
+    await world.call("CreateChangeSet", **params)
+    await world.clock.advance(5)
+    told = await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c", IncludePropertyValues=True)
+    text = json.dumps(told["Changes"])
+    assert "it is ****" in text and "s3cr3t-red" not in text
+
+    # Nor does an update that fails and goes back.
+    world.fake.broken[("ssm", "PutParameter")] = _refuse_new
+    assert await world.update("web", with_a_child("new")) == "UPDATE_ROLLBACK_COMPLETE"
+    events = json.dumps((await world.call("DescribeStackEvents", StackName="web"))["StackEvents"])
+    assert "s3cr3t-red" not in events
+
+
+def _refuse_new(params: dict[str, Any]) -> None:
+    if params.get("Description") == "new":
+        raise AwsError("ValidationException", "not this one")
+
+
+async def test_what_is_answered_without_it_is_shown(world: World) -> None:
+    await made(world)
+    events = json.dumps((await world.call("DescribeStackEvents", StackName="web"))["StackEvents"])
+    assert '\\"Value\\": \\"red\\"' in events or '\\"Value\\":\\"red\\"' in events
+
+
+async def test_drift_does_not_tell_it(world: World) -> None:
+    await begun(world)
+    await answer(world, Data=SECRET, NoEcho=True)
+    await world.clock.advance(20)
+    world.fake.parameters["after"]["Value"] = "blue"
+    await world.call("DetectStackDrift", StackName="web")
+    await world.clock.advance(20)
+    found = (await world.call("DescribeStackResourceDrifts", StackName="web"))["StackResourceDrifts"]
+    text = json.dumps(found, default=str)
+    assert "blue" in text and "****" in text and "s3cr3t-red" not in text

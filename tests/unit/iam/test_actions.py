@@ -56,6 +56,11 @@ PREFIX = "eu-west-1:123456789012"
             "logs", "PutLogEvents", {"logGroupName": "/g", "logStreamName": "s"},
             "logs:PutLogEvents", [f"arn:aws:logs:{PREFIX}:log-group:/g:log-stream:s"],
         ),
+        (
+            "logs", "DescribeIndexPolicies", {"logGroupIdentifiers": [f"arn:aws:logs:{PREFIX}:log-group:/g"]},
+            "logs:DescribeIndexPolicies", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"],
+        ),
+        ("logs", "PutIndexPolicy", {"logGroupIdentifier": "/g"}, "logs:PutIndexPolicy", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"]),
         ("logs", "CreateLogGroup", {"logGroupName": "/g"}, "logs:CreateLogGroup", [f"arn:aws:logs:{PREFIX}:log-group:/g:*"]),
         ("ssm", "GetParameters", {"Names": ["/a/b", "c:2"]}, "ssm:GetParameters",
          [f"arn:aws:ssm:{PREFIX}:parameter/a/b", f"arn:aws:ssm:{PREFIX}:parameter/c"]),
@@ -75,7 +80,13 @@ def test_what_a_call_needs(service, operation, params, action, resources):
 
 def test_a_copy_reads_its_source():
     params = {"Bucket": "b", "Key": "k", "CopySource": "c/d%20e?versionId=1"}
-    assert actions.also("s3", "CopyObject", params) == [("s3:GetObject", "arn:aws:s3:::c/d e")]
+    assert actions.also("s3", "CopyObject", params, []) == [("s3:GetObject", "arn:aws:s3:::c/d e")]
+
+
+def test_unmasked_events_need_a_permission_more():
+    params = {"logGroupName": "/g", "logStreamName": "s", "unmask": True}
+    assert actions.also("logs", "GetLogEvents", params, ["arn"]) == [("logs:Unmask", "arn")]
+    assert actions.also("logs", "GetLogEvents", params | {"unmask": False}, ["arn"]) == []
 
 
 def test_roles_that_are_passed():

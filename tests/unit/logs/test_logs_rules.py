@@ -55,7 +55,7 @@ class Lab:
     @classmethod
     async def with_a_group(cls, path: Path, bounds: Bounds) -> Lab:
         lab = cls(path, bounds)
-        await lab.api.create_log_group(CALLER, {"logGroupName": "g"})
+        await lab.api.service().operations["CreateLogGroup"](CALLER, {"logGroupName": "g"})
         return lab
 
     def call(self, operation: str, params: Params) -> Params:

@@ -90,9 +90,19 @@ class MotoApp:
 
             offerings.install()
         if request.service == "s3":
-            from portside.cloud.moto_server import bucket_policies
+            from portside.cloud.moto_server import bucket_configurations, bucket_policies
 
             bucket_policies.install()
+            try:
+                found = bucket_configurations.answer(request)
+            except AwsError as error:
+                return _refusal(request, error)
+            if found is not None:
+                return found
+        if request.service == "sns":
+            from portside.cloud.moto_server import topic_attributes
+
+            topic_attributes.install()
         if request.service == "ec2":
             from portside.cloud.moto_server import launch_versions
 

@@ -25,6 +25,10 @@ MIGRATIONS = (
         arn TEXT PRIMARY KEY, kind TEXT NOT NULL, since REAL NOT NULL, algorithm TEXT NOT NULL, chain TEXT,
         key TEXT);
     """,
+    """
+    CREATE TABLE certificate_tag (
+        arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
+    """,
 )
 SERIAL_BYTES = 16
 
@@ -77,7 +81,20 @@ class CertificateStore:
     def drop(self, arn: str) -> None:
         with self._database.write() as tx:
             tx.execute("DELETE FROM certificate WHERE arn = ?", (arn,))
+            tx.execute("DELETE FROM certificate_tag WHERE arn = ?", (arn,))
         self._servable.pop(arn, None)
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """By key."""
+        rows = self._database.read("SELECT key, value FROM certificate_tag WHERE arn = ? ORDER BY key", (arn,))
+        return {row["key"]: row["value"] for row in rows}
+
+    def tag(self, arn: str, tags: dict[str, str]) -> None:
+        """In the place of all that there were."""
+        with self._database.write() as tx:
+            tx.execute("DELETE FROM certificate_tag WHERE arn = ?", (arn,))
+            for key, value in tags.items():
+                tx.execute("INSERT INTO certificate_tag VALUES (?, ?, ?)", (arn, key, value))
 
     def served(self, arn: str) -> ServerCertificate | None:
         """What a load balancer shows for an ARN; None if there is no key for it, or one that cannot be served."""

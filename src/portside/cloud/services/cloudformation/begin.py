@@ -13,7 +13,7 @@ from typing import Any
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation import dynamic, policies, properties, rows, stack_policy
+from portside.cloud.services.cloudformation import dynamic, policies, properties, rows, secrecy, stack_policy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import Decision, Recreation, Verdict, custom_named, decide
@@ -28,7 +28,7 @@ from portside.cloud.services.cloudformation.records import (
     StackStatus,
 )
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.session import Zones, caller_of, evaluator
+from portside.cloud.services.cloudformation.session import RowsView, Zones, caller_of, evaluator
 from portside.cloud.services.cloudformation.steps import Steps
 
 NESTED = "AWS::CloudFormation::Stack"
@@ -71,8 +71,10 @@ class Beginnings:
             wanted, trouble = properties.fit(facts.schema, given)
         except EvaluationError as error:
             trouble = str(error)
+        shown = self._masked(stack, name, wanted, look)
         target = Applied(
             properties=wanted,
+            masked=None if shown == wanted else shown,
             metadata=metadata,
             tags=stack.spec.tags if facts.tagged else (),
             dependencies=needs,
@@ -82,7 +84,6 @@ class Beginnings:
             update_policy=found.get("update", {}),
             stored=_stored(wanted, stack.spec.stored),
         )
-        shown = self._masked(stack, name, wanted, look)
         resource: Resource | None
         if present is None:
             resource = self._new(stack, name, declared.type, target, shown)
@@ -113,11 +114,15 @@ class Beginnings:
         await self._steps.advance(stack, resource)
 
     def _masked(self, stack: Stack, name: str, wanted: dict[str, Any], look: Evaluator) -> dict[str, Any]:
-        """The properties as events show them: without the values of NoEcho parameters."""
-        if not any(str(each.get("NoEcho", "")).lower() == "true" for each in look.template.parameters.values()):
+        """The properties as events show them, without what `secrecy.py` says."""
+        declared = look.template.parameters
+        secret = any(secrecy.hides(declared, each) for each in stack.spec.parameters)
+        view = look.resources
+        assert isinstance(view, RowsView)
+        if not secret and not view.secret:
             return wanted
         masked = evaluator(
-            self._db, stack, stack.spec, look.template, look.resources, self._zones.known, masked=True
+            self._db, stack, stack.spec, look.template, view.masked(), self._zones.known, masked=True
         )
         try:
             return masked.properties(name)
@@ -157,6 +162,7 @@ class Beginnings:
             creation_policy=target.creation_policy,
             update_policy=target.update_policy,
             stored=target.stored,
+            masked=target.masked,
         )
         moved = replace(present, operation=stack.operation, reason="", step=None)
         new = present.touched and present.previous is None

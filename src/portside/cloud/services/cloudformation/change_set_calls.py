@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
+from portside.cloud.services.cloudformation import changes, describe, rows, secrecy, template
 from portside.cloud.services.cloudformation.base import NAME_OR_ID, page, refuse_name
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
 from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
@@ -308,10 +308,5 @@ def _changes(before: Spec | None, proposal: Proposal, imported: list[str]) -> li
     known = {each.key: each.effective for each in before.parameters} if before is not None else {}
     changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
     found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts, imported)
-    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in _secrets(each)]
-    return [changes.masked(each, secrets, parameters.MASK) for each in found]
-
-
-def _secrets(spec: Spec) -> list[str]:
-    declared = template.declared_parameters(spec.sent)
-    return [each.effective for each in spec.parameters if parameters.no_echo(declared.get(each.key, {}))]
+    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in secrecy.of_spec(each)]
+    return [changes.masked(each, [*secrets, *proposal.hidden]) for each in found]

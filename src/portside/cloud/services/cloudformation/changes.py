@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from portside.cloud.services.cloudformation import secrecy
 from portside.cloud.services.cloudformation.causes import Causes
 from portside.cloud.services.cloudformation.differences import (
     Difference,
@@ -291,24 +292,17 @@ def without_values(change: Params) -> Params:
     return change | {"ResourceChange": inner}
 
 
-def masked(change: Params, secrets: Iterable[str], mask: str) -> Params:
-    """A change without the values of NoEcho parameters."""
-    known = sorted({each for each in secrets if each}, key=len, reverse=True)
-
-    def covered(shown: str) -> str:
-        for secret in known:
-            shown = shown.replace(secret, mask).replace(json.dumps(secret)[1:-1], mask)
-        return shown
-
-    if not known:
+def masked(change: Params, secrets: list[str]) -> Params:
+    """A change without the secrets."""
+    if not secrets:
         return change
     inner = dict(change["ResourceChange"])
     inner["Details"] = [each | {"Target": dict(each["Target"])} for each in inner["Details"]]
     for name in ("BeforeContext", "AfterContext"):
         if name in inner:
-            inner[name] = covered(inner[name])
+            inner[name] = secrecy.covered(inner[name], secrets)
     for detail in inner["Details"]:
         for name in ("BeforeValue", "AfterValue"):
             if name in detail["Target"]:
-                detail["Target"][name] = covered(detail["Target"][name])
+                detail["Target"][name] = secrecy.covered(detail["Target"][name], secrets)
     return change | {"ResourceChange": inner}

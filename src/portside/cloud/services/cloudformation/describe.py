@@ -6,7 +6,7 @@ Pure. Owns what each Describe and List call shows of a stack, resource, event or
 from __future__ import annotations
 
 from portside.cloud.services.calls import Params
-from portside.cloud.services.cloudformation import parameters, template
+from portside.cloud.services.cloudformation import parameters, secrecy, template
 from portside.cloud.services.cloudformation.records import ChangeSet, Event, Resource, Spec, Stack, StackStatus
 
 NOT_CHECKED = "NOT_CHECKED"
@@ -18,7 +18,7 @@ def shown_parameters(spec: Spec) -> list[Params]:
     declared = template.declared_parameters(spec.sent)
     found = []
     for each in spec.parameters:
-        hidden = parameters.no_echo(declared.get(each.key, {}))
+        hidden = secrecy.hides(declared, each)
         entry: Params = {"ParameterKey": each.key, "ParameterValue": parameters.MASK if hidden else each.value}
         if each.resolved is not None:
             entry["ResolvedValue"] = parameters.MASK if hidden else each.resolved

@@ -16,7 +16,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult, backoff
 from portside.cloud.services.calls import Calls
-from portside.cloud.services.cloudformation import drift, drift_rows, parameters, rows, template
+from portside.cloud.services.cloudformation import drift, drift_rows, rows, secrecy
 from portside.cloud.services.cloudformation.differences import plain
 from portside.cloud.services.cloudformation.drift import Status
 from portside.cloud.services.cloudformation.drift_rows import Detection, Finding
@@ -111,7 +111,7 @@ class Detections:
             stack.id, each.logical_id, stack.operation, Status.IN_SYNC, self._clock.now(), applied.physical_id,
             each.type,
         )  # fmt: skip
-        secrets = _secrets(stack)
+        secrets = secrecy.of_spec(stack.spec) + secrecy.of_stack(self._db, stack.id)
         if actual is None:
             expected = _shown(applied.properties, secrets)
             return replace(finding, status=Status.DELETED, expected=expected)
@@ -125,7 +125,7 @@ class Detections:
             expected=_shown(found.expected, secrets),
             actual=_shown(found.actual, secrets),
             differences=tuple(
-                {name: _covered(value, secrets) for name, value in one.items()} for one in found.differences
+                {name: secrecy.covered(value, secrets) for name, value in one.items()} for one in found.differences
             ),
         )
 
@@ -134,17 +134,5 @@ def _own_tags(tags: Any) -> list[Any]:
     return [each for each in tags if isinstance(each, dict) and "Key" in each] if isinstance(tags, list) else []
 
 
-def _secrets(stack: Stack) -> list[str]:
-    declared = template.declared_parameters(stack.spec.sent)
-    hidden = [each for each in stack.spec.parameters if parameters.no_echo(declared.get(each.key, {}))]
-    return [each.effective for each in hidden if each.effective]
-
-
 def _shown(properties: Any, secrets: list[str]) -> str:
-    return _covered(json.dumps(plain(properties), separators=(",", ":")), secrets)
-
-
-def _covered(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(json.dumps(secret)[1:-1], parameters.MASK).replace(secret, parameters.MASK)
-    return text
+    return secrecy.covered(json.dumps(plain(properties), separators=(",", ":")), secrets)

@@ -12,7 +12,7 @@ from functools import partial
 
 from portside.cloud.kernel.database import Database
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import answers, dynamic, properties
+from portside.cloud.services.cloudformation import answers, dynamic, properties, secrecy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError
 from portside.cloud.services.cloudformation.records import (
     Applied,
@@ -81,6 +81,7 @@ class Jobs:
             update_policy=target.update_policy,
             rolls_back=stack.status is StackStatus.UPDATE_ROLLBACK_IN_PROGRESS,
             answer=partial(answers.of, self._db),
+            secrets=partial(secrecy.of_stack, self._db, stack.id),
         )
 
     async def look(self, stack: Stack, resource: Resource) -> Work:

@@ -334,7 +334,7 @@ def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = 
         declared = template.parameters.get(each.key)
         if declared is None:
             continue
-        if masked and no_echo(declared):
+        if masked and (each.hidden or no_echo(declared)):
             found[each.key] = MASK
         elif is_list(declared["Type"]):
             found[each.key] = split_list(each.effective)

@@ -14,7 +14,7 @@ from typing import Any
 
 from portside.cloud.kernel.database import Database
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.calls import PARENT_KEY, Caller, Calls, Params
 from portside.cloud.services.cloudformation import (
     attributes,
     documents,
@@ -26,6 +26,7 @@ from portside.cloud.services.cloudformation import (
     policies,
     rows,
     rules,
+    secrecy,
     template,
     transforms,
     triggers,
@@ -50,13 +51,14 @@ from portside.cloud.services.cloudformation.template import Template
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A checked request: the specification, its template and what it would do. `outputs` is None where their
-    values depend on what does not exist yet."""
+    values depend on what does not exist yet. `hidden` are the secrets of the resources that there are."""
 
     spec: Spec
     template: Template
     plan: Plan
     outputs: tuple[Output, ...] | None
     trouble: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 async def read_body(params: Params, calls: Calls, caller: Caller, previous: str | None) -> str:
@@ -149,6 +151,7 @@ async def make_spec(
         parsed, params.get("Parameters") or [], None if previous is None else previous.parameters
     )
     values = await parameters.resolve(parsed, chosen, calls, caller)
+    values = _hiding(values, (params.get(PARENT_KEY) or {}).get("hidden") or [], previous)
     trouble = await existence.missing(parsed, values, calls, caller)
     seen = parameters.values(parsed, values)
     processed = body
@@ -188,6 +191,15 @@ async def make_spec(
         trouble=trouble,
     )
     return spec, parsed
+
+
+def _hiding(values: tuple[Value, ...], named: list[str], previous: Spec | None) -> tuple[Value, ...]:
+    """With those marked that the parent stack does not show, now or before."""
+    before = {each.key: each.effective for each in previous.parameters if each.hidden} if previous else {}
+    return tuple(
+        replace(each, hidden=True) if each.key in named or before.get(each.key) == each.effective else each
+        for each in values
+    )
 
 
 def _tags(given: list[Params]) -> tuple[tuple[str, str], ...]:
@@ -246,6 +258,7 @@ async def propose(
         name: each for name, each in rows.resources(db, stack.id).items() if not each.status.gone
         and each.status is not ResourceStatus.CREATE_FAILED
     }  # fmt: skip
+    hidden = tuple(secrecy.of_resources(before.values()))
     try:
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
         alive = await zones.with_zones(caller, lambda: active(look))
@@ -277,12 +290,12 @@ async def propose(
         if not lenient:
             with suppress(AwsError):
                 found = (await propose(db, zones, stack, spec, calls, caller, new=new, lenient=True)).plan
-        return Proposal(spec, parsed, found, None, str(error))
+        return Proposal(spec, parsed, found, None, str(error), hidden)
     except EvaluationError as error:
         raise invalid(str(error)) from None
     if made is not None and any("KNOWN_AFTER_APPLY" in each.value for each in made):
         made = None
-    return Proposal(spec, parsed, found, made)
+    return Proposal(spec, parsed, found, made, hidden=hidden)
 
 
 def _refuse_retyped(parsed: Template, alive: dict[str, tuple[str, ...]], before: dict[str, Any]) -> None:

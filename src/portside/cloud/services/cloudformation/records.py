@@ -138,11 +138,15 @@ class ResourceStatus(StrEnum):
 
 @record(frozen=True, slots=True)
 class Value:
-    """A parameter of a stack. `resolved` is what an SSM parameter held when the operation began."""
+    """A parameter of a stack. `resolved` is what an SSM parameter held when the operation began.
+
+    `hidden`: a nested stack was given what its parent does not show.
+    """
 
     key: str
     value: str
     resolved: str | None = None
+    hidden: bool = False
 
     @property
     def effective(self) -> str:
@@ -240,7 +244,8 @@ class Applied:
     """What a physical resource was last made to be.
 
     `properties` are evaluated, with dynamic references still in their literal form; `name` is the one chosen
-    for the physical resource, by which it is found again if its identifier was never learned.
+    for the physical resource, by which it is found again if its identifier was never learned. `masked` are the
+    properties as they are shown, if they hold a secret; `hidden` says that the attributes are secrets.
     """
 
     physical_id: str = ""
@@ -258,6 +263,13 @@ class Applied:
     # What the dynamic references in `properties` to the parameter store stood for, as far as that was known
     # when the operation began.
     stored: dict[str, str] = field(default_factory=dict)
+    masked: Params | None = None
+    hidden: bool = False
+
+    @property
+    def shown(self) -> Params:
+        """The properties as events show them."""
+        return self.properties if self.masked is None else self.masked
 
 
 class Kind(StrEnum):

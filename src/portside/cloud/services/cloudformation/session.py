@@ -24,6 +24,7 @@ from portside.cloud.services.cloudformation.intrinsics import (
     ResourceView,
     Surroundings,
 )
+from portside.cloud.services.cloudformation.parameters import MASK
 from portside.cloud.services.cloudformation.plan import Dangling, property_at, refuse_attribute
 from portside.cloud.services.cloudformation.records import Resource, Spec, Stack
 from portside.cloud.services.cloudformation.resources import registry
@@ -37,6 +38,16 @@ class RowsView:
     """Other resources as their rows tell."""
 
     rows: Mapping[str, Resource]
+    hides: bool = False
+
+    @property
+    def secret(self) -> bool:
+        """Whether any of them has attributes that are not to be shown."""
+        return any(each.applied.hidden for each in self.rows.values())
+
+    def masked(self) -> RowsView:
+        """The same with masks in their places."""
+        return RowsView(self.rows, hides=True)
 
     def ref(self, logical_id: str) -> Any:
         return self._find(logical_id).applied.physical_id
@@ -44,6 +55,8 @@ class RowsView:
     def attribute(self, logical_id: str, name: str) -> Any:
         found = self._find(logical_id)
         refuse_attribute(registry.facts(found.type), found.type, logical_id, name)
+        if self.hides and found.applied.hidden:
+            return MASK
         given = found.applied.attributes.get(name)
         if given is None:
             given = property_at(found.applied.properties, name)

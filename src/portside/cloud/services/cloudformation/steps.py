@@ -301,7 +301,8 @@ class Steps:
         complete = self._completed(resource, step.target, await handler.read(work) | outcome.attributes)
         if handler.answers_late:
             found = handler.identified(work)
-            complete = replace(complete, applied=replace(complete.applied, physical_id=found))
+            applied = replace(complete.applied, physical_id=found, hidden=handler.hides(work))
+            complete = replace(complete, applied=applied)
         extended = await self._extended(stack, handler, work)
 
         def end(tx: Transaction) -> None:

@@ -152,9 +152,7 @@ class Undo:
 
     def _told(self, stack: Stack, each: Resource) -> None:
         with self._db.write() as tx:
-            self._journal.resource(
-                tx, stack, replace(each, operation=stack.operation), shown=each.applied.properties
-            )
+            self._journal.resource(tx, stack, replace(each, operation=stack.operation), shown=each.applied.shown)
 
     def _removed(self, stack: Stack, failed: list[str]) -> TurnResult:
         reason = f"The following resource(s) failed to delete: [{', '.join(failed)}]. " if failed else ""
@@ -226,7 +224,7 @@ class Undo:
             with self._db.write() as tx:
                 lost = Leftover(0, stack.id, each.logical_id, each.type, each.applied, False, "Delete")
                 rows.add_leftover(tx, lost)
-                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
+                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.shown)
             return
         if each.status is ResourceStatus.UPDATE_COMPLETE and each.applied == before and each.type != NESTED:
             # Went back before the rollback stopped, and was continued.
@@ -242,9 +240,9 @@ class Undo:
         same = _same(attempted, before) and each.type != NESTED
         if same or each.logical_id in stack.skip:
             with self._db.write() as tx:
-                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.properties)
+                self._journal.resource(tx, stack, self._restored(stack, each), shown=before.shown)
             return
-        step = self._steps.new_step(Kind.UPDATE, replace(before, state=attempted.state), before.properties)
+        step = self._steps.new_step(Kind.UPDATE, replace(before, state=attempted.state), before.shown)
         if each.step is not None and "sizes" in each.step.progress:
             # What a rolling update that was broken off had found.
             step = replace(step, progress={"sizes": each.step.progress["sizes"]})
@@ -257,7 +255,7 @@ class Undo:
             step=step,
         )
         with self._db.write() as tx:
-            self._journal.resource(tx, stack, moved, shown=before.properties)
+            self._journal.resource(tx, stack, moved, shown=before.shown)
         await self._steps.advance(stack, moved)
 
     def _restored(self, stack: Stack, each: Resource) -> Resource:

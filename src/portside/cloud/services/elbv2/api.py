@@ -1,8 +1,9 @@
 """The ELBv2 API: Application Load Balancers, their attributes and tags.
 
 Validates, writes and answers. Target groups are in `group_operations.py`, listeners and rules in
-`listener_operations.py`, what concerns TLS in `certificate_operations.py`; all are parts of `ElbApi`. Network and
-gateway load balancers, Lambda targets and authentication are refused.
+`listener_operations.py`, what concerns TLS in `certificate_operations.py`, reserved capacity in
+`capacity_operations.py`; all are parts of `ElbApi`. Network and gateway load balancers, Lambda targets and
+authentication are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
-from portside.cloud.services.elbv2 import access_logs, attributes, records
+from portside.cloud.services.elbv2 import access_logs, attributes, capacity_operations, records
 from portside.cloud.services.elbv2.access_logs import Grants, Place
 from portside.cloud.services.elbv2.answers import (
     described_load_balancer,
@@ -25,6 +26,7 @@ from portside.cloud.services.elbv2.answers import (
     load_balancer_of,
     page,
 )
+from portside.cloud.services.elbv2.capacity_operations import CapacityOperations
 from portside.cloud.services.elbv2.certificate_operations import MOST_CERTIFICATES, Certificates
 from portside.cloud.services.elbv2.group_operations import NAME, GroupOperations
 from portside.cloud.services.elbv2.listener_operations import ListenerOperations
@@ -50,7 +52,7 @@ LIMITS = {
 }
 
 
-class ElbApi(GroupOperations, ListenerOperations):
+class ElbApi(GroupOperations, ListenerOperations, CapacityOperations):
     """Answers the operations of ELBv2."""
 
     def __init__(
@@ -68,6 +70,7 @@ class ElbApi(GroupOperations, ListenerOperations):
         log: Log,
     ) -> None:
         database.migrate("elbv2", records.MIGRATIONS)
+        capacity_operations.migrate(database)
         self._database = database
         self._ids = ids
         self._clock = clock

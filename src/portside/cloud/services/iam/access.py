@@ -101,7 +101,7 @@ class Access:
         context = self._context(caller)
         for resource in touched:
             await self._decide(service, caller, Request(action, resource, context))
-        for further, resource in actions.also(service, operation, params):
+        for further, resource in actions.also(service, operation, params, touched):
             await self._decide(service, caller, Request(further, resource, context))
         for role, principal in actions.passed_roles(service, operation, params):
             passing = context | {"iam:passedtoservice": (principal,)}

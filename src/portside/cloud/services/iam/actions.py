@@ -83,8 +83,11 @@ def resources(service: str, operation: str, params: Params, account: str, region
     return [*dict.fromkeys(found(operation, params, here))] if found is not None else [""]
 
 
-def also(service: str, operation: str, params: Params) -> list[tuple[str, str]]:
-    """Further (action, resource) pairs that the call needs: a copy reads its source."""
+def also(service: str, operation: str, params: Params, touched: list[str]) -> list[tuple[str, str]]:
+    """Further (action, resource) pairs that the call needs: a copy reads its source. `touched` are the resources
+    that it is about itself."""
+    if service == "logs" and params.get("unmask"):
+        return [("logs:Unmask", each) for each in touched]
     if service == "s3" and operation in ("CopyObject", "UploadPartCopy"):
         source = params.get("CopySource") or ""
         text = f"{source.get('Bucket')}/{source.get('Key')}" if isinstance(source, dict) else str(source)
@@ -236,7 +239,8 @@ def _connection(operation: str, params: Params, here: str) -> Iterator[str]:
 
 
 def _logs(operation: str, params: Params, here: str) -> Iterator[str]:
-    group = params.get("logGroupName")
+    identifiers = params.get("logGroupIdentifiers") or [params.get("logGroupIdentifier")]
+    group = params.get("logGroupName") or str(identifiers[0] or "").rpartition(":log-group:")[2].removesuffix(":*")
     if group and params.get("logStreamName"):
         yield f"arn:aws:logs:{here}:log-group:{group}:log-stream:{params['logStreamName']}"
     elif group:

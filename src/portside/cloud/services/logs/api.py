@@ -1,29 +1,32 @@
-"""CloudWatch Logs: groups, streams, and the events that containers, builds and users write.
+"""CloudWatch Logs: streams, and the events that containers, builds and users write.
 
-Owns the operations. Output of containers is voluminous, so what is kept is bounded: see `retention_loop.py`. The
-tables and their SQL are in `records.py`, filter patterns in `patterns.py`.
+Owns the operations on them, and hands out those of `groups.py`, `resource_policies.py`, `field_indexes.py` and
+`data_protection.py`, by which events are masked. Output of containers is voluminous, so what is kept is bounded:
+see `retention_loop.py`. The tables and their SQL are in `records.py`, filter patterns in `patterns.py`.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database, Transaction
+from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.protocol.shapes import Violation, describe
-from portside.cloud.services.calls import Caller, Params, Service, operation, operations_of
-from portside.cloud.services.logs import patterns, records
+from portside.cloud.services.calls import Caller, Handler, Params, Service, operation, operations_of
+from portside.cloud.services.logs import patterns, records, requests
+from portside.cloud.services.logs.data_protection import DataProtection
+from portside.cloud.services.logs.field_indexes import FieldIndexes
+from portside.cloud.services.logs.groups import Groups
 from portside.cloud.services.logs.records import EVENT_OVERHEAD, Group, Key, LogEvent, Stream
+from portside.cloud.services.logs.requests import bad, group_name, page
 from portside.cloud.services.logs.resource_policies import ResourcePolicies
 from portside.cloud.services.logs.retention_loop import Bounds, RetentionLoop
 
-PAGE = 50
 EVENTS_PAGE = 10_000
 PAGE_BYTES = 1024 * 1024
 BATCH_BYTES = 1_048_576
@@ -32,10 +35,6 @@ DAY = 86_400_000
 TOO_NEW = 2 * 3_600_000
 TOO_OLD = 14 * DAY
 FAR = 2**62
-RETENTIONS = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
-    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
-)
 
 
 class LogsApi:
@@ -49,75 +48,18 @@ class LogsApi:
         self._ids = ids
         self._clock = clock
         self._bounds = bounds or Bounds()
-        self._policies = ResourcePolicies(database=database, clock=clock)
         self.retention = RetentionLoop(database=database, clock=clock, log=log, bounds=self._bounds)
+        groups = Groups(database=database, clock=clock, wake=self.retention.wake)
+        policies = ResourcePolicies(database=database, clock=clock, ids=ids)
+        indexes = FieldIndexes(database=database, clock=clock)
+        self._protection = DataProtection(database=database, clock=clock)
+        self._parts = (self, groups, policies, indexes, self._protection)
 
     def service(self) -> Service:
-        return Service("logs", operations_of(self) | operations_of(self._policies), _invalid)
-
-    # Groups
-
-    @operation("CreateLogGroup")
-    async def create_log_group(self, caller: Caller, params: Params) -> Params:
-        name = params["logGroupName"]
-
-        def create(tx: Transaction) -> None:
-            if records.group(tx, caller.region, name) is not None:
-                raise AwsError("ResourceAlreadyExistsException", "The specified log group already exists")
-            arn = f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}"
-            group = Group(caller.region, name, arn, self._now(), tags=dict(params.get("tags") or {}))
-            records.save_group(tx, group)
-
-        await self._database.commit(create)
-        return {}
-
-    @operation("DeleteLogGroup")
-    def delete_log_group(self, caller: Caller, params: Params) -> Params:
-        group = self._group(caller, params["logGroupName"])
-        with self._database.write() as tx:
-            records.delete_group(tx, caller.region, group.name)
-        return {}
-
-    @operation("DescribeLogGroups")
-    def describe_log_groups(self, caller: Caller, params: Params) -> Params:
-        prefix, part = params.get("logGroupNamePrefix") or "", params.get("logGroupNamePattern") or ""
-        if prefix and part:
-            raise _bad("logGroupNamePrefix and logGroupNamePattern cannot be used together.")
-        found = [
-            group
-            for group in records.groups(self._database, caller.region, prefix)
-            if part.lower() in group.name.lower()
-        ]
-        page, token = _page([group.name for group in found], params)
-        shown = [self._shown_group(group) for group in found if group.name in page]
-        return {"logGroups": shown, "nextToken": token}
-
-    def _shown_group(self, group: Group) -> Params:
-        stored = sum(each.bytes for each in records.streams(self._database, group.region, group.name))
-        return {
-            "logGroupName": group.name,
-            "creationTime": group.created_at,
-            "retentionInDays": group.retention,
-            "metricFilterCount": 0,
-            "arn": f"{group.arn}:*",
-            "logGroupArn": group.arn,
-            "storedBytes": stored,
-            "logGroupClass": "STANDARD",
-        }
-
-    @operation("PutRetentionPolicy")
-    def put_retention_policy(self, caller: Caller, params: Params) -> Params:
-        days = params["retentionInDays"]
-        if days not in RETENTIONS:
-            raise _bad(f"Invalid retention value. Must be one of: {', '.join(map(str, RETENTIONS))}.")
-        self._change(replace(self._group(caller, params["logGroupName"]), retention=days))
-        self.retention.wake()
-        return {}
-
-    @operation("DeleteRetentionPolicy")
-    def delete_retention_policy(self, caller: Caller, params: Params) -> Params:
-        self._change(replace(self._group(caller, params["logGroupName"]), retention=None))
-        return {}
+        operations: dict[str, Handler] = {}
+        for part in self._parts:
+            operations |= operations_of(part)
+        return Service("logs", operations, _invalid)
 
     # Streams
 
@@ -140,11 +82,11 @@ class LogsApi:
 
     @operation("DescribeLogStreams")
     def describe_log_streams(self, caller: Caller, params: Params) -> Params:
-        group = self._group(caller, _group_name(params))
+        group = self._group(caller, group_name(params))
         prefix = params.get("logStreamNamePrefix") or ""
         by_time = params.get("orderBy") == "LastEventTime"
         if by_time and prefix:
-            raise _bad("Cannot order by LastEventTime with a logStreamNamePrefix.")
+            raise bad("Cannot order by LastEventTime with a logStreamNamePrefix.")
         found = [
             each
             for each in records.streams(self._database, caller.region, group.name)
@@ -154,9 +96,9 @@ class LogsApi:
             found.sort(key=lambda each: (each.last_at or each.created_at, each.name))
         if params.get("descending"):
             found.reverse()
-        page, token = _page([each.name for each in found], params)
+        shown, token = page([each.name for each in found], params)
         by_name = {each.name: each for each in found}
-        return {"logStreams": [_shown_stream(group, by_name[name]) for name in page], "nextToken": token}
+        return {"logStreams": [_shown_stream(group, by_name[name]) for name in shown], "nextToken": token}
 
     # Events
 
@@ -166,10 +108,10 @@ class LogsApi:
         stream = self._stream(caller, group.name, params["logStreamName"])
         events = [(each["timestamp"], each["message"]) for each in params["logEvents"]]
         if any(later[0] < earlier[0] for earlier, later in pairwise(events)):
-            raise _bad("Log events in a single PutLogEvents request must be in chronological order.")
+            raise bad("Log events in a single PutLogEvents request must be in chronological order.")
         size = sum(len(message.encode()) + EVENT_OVERHEAD for _, message in events)
         if size > BATCH_BYTES:
-            raise _bad(f"Upload too large: {size} bytes exceeds limit of {BATCH_BYTES}")
+            raise bad(f"Upload too large: {size} bytes exceeds limit of {BATCH_BYTES}")
         now = self._now()
         kept, rejected = _acceptable(events, now, group.retention)
         # The token is ours to choose; clients need none. Whoever gives one finds it again at the stream, written
@@ -188,7 +130,9 @@ class LogsApi:
 
     @operation("GetLogEvents")
     def get_log_events(self, caller: Caller, params: Params) -> Params:
-        stream = self._stream(caller, _group_name(params), params["logStreamName"])
+        group = self._group(caller, group_name(params))
+        stream = self._stream(caller, group.name, params["logStreamName"])
+        shown = self._protection.shower(group, unmask=bool(params.get("unmask")))
         limit = params.get("limit") or EVENTS_PAGE
         start, end = params.get("startTime") or 0, params.get("endTime")
         end = FAR if end is None else end
@@ -211,7 +155,7 @@ class LogsApi:
             forward, backward = _token("f", at), _token("b", at)
         return {
             "events": [
-                {"timestamp": each.key.at, "message": each.message, "ingestionTime": each.ingested_at}
+                {"timestamp": each.key.at, "message": shown(each), "ingestionTime": each.ingested_at}
                 for each in events
             ],
             "nextForwardToken": forward,
@@ -220,14 +164,14 @@ class LogsApi:
 
     @operation("FilterLogEvents")
     def filter_log_events(self, caller: Caller, params: Params) -> Params:
-        group = self._group(caller, _group_name(params))
+        group = self._group(caller, group_name(params))
         try:
             pattern = patterns.parse(params.get("filterPattern") or "")
         except patterns.Unsupported as error:
-            raise _bad(str(error)) from None
+            raise bad(str(error)) from None
         names, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix")
         if names and prefix:
-            raise _bad("logStreamNames and logStreamNamePrefix cannot be used together.")
+            raise bad("logStreamNames and logStreamNamePrefix cannot be used together.")
         streams = {
             each.id: each
             for each in records.streams(self._database, caller.region, group.name)
@@ -236,14 +180,17 @@ class LogsApi:
         missing = set(names or ()) - {each.name for each in streams.values()}
         if missing:
             raise _no_stream()
+        shown = self._protection.shower(group, unmask=bool(params.get("unmask")))
         limit = params.get("limit") or EVENTS_PAGE
         start, last = params.get("startTime") or 0, params.get("endTime")
         end = FAR if last is None else last + 1
         found: list[Params] = []
         size, token = 0, None
         for number, event in enumerate(self._merged(streams, params.get("nextToken"), start, end), start=1):
-            if pattern.matches(event.message):
-                found.append(_shown_event(streams[event.stream], event))
+            # What is masked is not found either.
+            message = shown(event)
+            if pattern.matches(message):
+                found.append(_shown_event(streams[event.stream], event, message))
                 size += len(event.message) + EVENT_OVERHEAD
             if len(found) >= limit or size >= PAGE_BYTES or number >= LONGEST_SCAN:
                 token = f"{event.key.at}-{event.stream}-{event.key.number}"
@@ -257,7 +204,7 @@ class LogsApi:
             try:
                 at, after_stream, after_number = (int(part) for part in token.split("-"))
             except ValueError:
-                raise _bad("The specified nextToken is invalid.") from None
+                raise bad("The specified nextToken is invalid.") from None
         walks = []
         for stream_id in sorted(streams):
             if stream_id < after_stream:
@@ -269,55 +216,13 @@ class LogsApi:
             walks.append(records.walk(self._database, stream_id, key, start, end))
         return heapq.merge(*walks, key=lambda each: (each.key.at, each.stream, each.key.number))
 
-    # Tags
-
-    @operation("TagResource")
-    def tag_resource(self, caller: Caller, params: Params) -> Params:
-        group = self._group(caller, _name_in(params["resourceArn"]))
-        self._change(replace(group, tags=group.tags | params["tags"]))
-        return {}
-
-    @operation("UntagResource")
-    def untag_resource(self, caller: Caller, params: Params) -> Params:
-        self._untag(self._group(caller, _name_in(params["resourceArn"])), params["tagKeys"])
-        return {}
-
-    @operation("ListTagsForResource")
-    def list_tags_for_resource(self, caller: Caller, params: Params) -> Params:
-        return {"tags": self._group(caller, _name_in(params["resourceArn"])).tags}
-
-    @operation("TagLogGroup")
-    def tag_log_group(self, caller: Caller, params: Params) -> Params:
-        group = self._group(caller, params["logGroupName"])
-        self._change(replace(group, tags=group.tags | params["tags"]))
-        return {}
-
-    @operation("UntagLogGroup")
-    def untag_log_group(self, caller: Caller, params: Params) -> Params:
-        self._untag(self._group(caller, params["logGroupName"]), params["tags"])
-        return {}
-
-    @operation("ListTagsLogGroup")
-    def list_tags_log_group(self, caller: Caller, params: Params) -> Params:
-        return {"tags": self._group(caller, params["logGroupName"]).tags}
-
-    def _untag(self, group: Group, keys: list[str]) -> None:
-        self._change(replace(group, tags={k: v for k, v in group.tags.items() if k not in keys}))
-
     # Looking things up
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)
 
-    def _change(self, group: Group) -> None:
-        with self._database.write() as tx:
-            records.save_group(tx, group)
-
     def _group(self, caller: Caller, name: str) -> Group:
-        found = records.group(self._database, caller.region, name)
-        if found is None:
-            raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
-        return found
+        return requests.group(self._database, caller, name)
 
     def _stream(self, caller: Caller, group: str, name: str) -> Stream:
         self._group(caller, group)
@@ -364,21 +269,8 @@ def _token(direction: str, key: Key) -> str:
 def _read_token(token: str) -> tuple[str, Key]:
     direction, _, digits = token.partition("/")
     if direction not in ("f", "b") or len(digits) != 56 or not digits.isdigit():
-        raise _bad("The specified nextToken is invalid.")
+        raise bad("The specified nextToken is invalid.")
     return direction, Key(int(digits[:20]), int(digits[20:]))
-
-
-def _page(names: list[str], params: Params) -> tuple[list[str], str | None]:
-    """One page of names in the order given, and the token of the next: the last name shown."""
-    given = params.get("nextToken")
-    start = 0
-    if given:
-        if given not in names:
-            raise _bad("The specified nextToken is invalid.")
-        start = names.index(given) + 1
-    page = names[start : start + (params.get("limit") or PAGE)]
-    more = start + len(page) < len(names)
-    return page, page[-1] if more and page else None
 
 
 def _shown_stream(group: Group, each: Stream) -> Params:
@@ -394,37 +286,19 @@ def _shown_stream(group: Group, each: Stream) -> Params:
     }
 
 
-def _shown_event(stream: Stream, event: LogEvent) -> Params:
+def _shown_event(stream: Stream, event: LogEvent, message: str) -> Params:
     return {
         "logStreamName": stream.name,
         "timestamp": event.key.at,
-        "message": event.message,
+        "message": message,
         "ingestionTime": event.ingested_at,
         "eventId": f"{event.key.at:020d}{stream.id:018d}{event.key.number:018d}",
     }
-
-
-def _group_name(params: Params) -> str:
-    """By name, or by identifier, which may be an ARN."""
-    name = params.get("logGroupName") or params.get("logGroupIdentifier")
-    if not name:
-        raise _bad("A logGroupName or a logGroupIdentifier is needed.")
-    return _name_in(name)
-
-
-def _name_in(reference: str) -> str:
-    if not reference.startswith("arn:"):
-        return reference
-    return reference.split(":", 6)[6].removesuffix(":*") if reference.count(":") >= 6 else ""
 
 
 def _no_stream() -> AwsError:
     return AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
 
 
-def _bad(message: str) -> AwsError:
-    return AwsError("InvalidParameterException", message)
-
-
 def _invalid(found: list[Violation]) -> AwsError:
-    return _bad(describe(found))
+    return bad(describe(found))

@@ -34,6 +34,11 @@ MIGRATIONS = (
         message TEXT NOT NULL, PRIMARY KEY (stream, at, number)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE log_group ADD COLUMN key TEXT NOT NULL DEFAULT '';
+    ALTER TABLE log_group ADD COLUMN class TEXT NOT NULL DEFAULT 'STANDARD';
+    ALTER TABLE log_group ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
@@ -45,7 +50,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Times are epoch milliseconds, as everywhere in this service."""
+    """Times are epoch milliseconds, as everywhere in this service. `key` is the KMS key's ARN, empty for none."""
 
     region: str
     name: str
@@ -53,6 +58,9 @@ class Group:
     created_at: int
     retention: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    key: str = ""
+    kind: str = "STANDARD"
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +118,34 @@ def groups_with_retention(reader: Reader) -> list[Group]:
 
 def _group(row: Row) -> Group:
     return Group(
-        row["region"], row["name"], row["arn"], row["created_at"], row["retention"], json.loads(row["tags"])
+        row["region"],
+        row["name"],
+        row["arn"],
+        row["created_at"],
+        row["retention"],
+        json.loads(row["tags"]),
+        row["key"],
+        row["class"],
+        bool(row["protected"]),
     )
 
 
 def save_group(tx: Transaction, each: Group) -> None:
     tx.execute(
-        "INSERT INTO log_group VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (region, name) DO UPDATE SET "
-        "retention = excluded.retention, tags = excluded.tags",
-        (each.region, each.name, each.arn, each.created_at, each.retention, json.dumps(each.tags)),
+        "INSERT INTO log_group (region, name, arn, created_at, retention, tags, key, class, protected) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (region, name) DO UPDATE SET "
+        "retention = excluded.retention, tags = excluded.tags, key = excluded.key, protected = excluded.protected",
+        (
+            each.region,
+            each.name,
+            each.arn,
+            each.created_at,
+            each.retention,
+            json.dumps(each.tags),
+            each.key,
+            each.kind,
+            int(each.protected),
+        ),
     )
 
 

@@ -93,6 +93,9 @@ class CustomResource(Handler):
         data: Params = found.get("Data") or {}
         return data
 
+    def hides(self, work: Work) -> bool:
+        return (self._answer(work) or {}).get("NoEcho") in (True, "true")
+
     async def delete(self, work: Work) -> None:
         await self._ask(work, "Delete", PhysicalResourceId=work.physical_id)
 

@@ -34,10 +34,8 @@ class LoadBalancer(Handler):
     tagged = True
     attributes = frozenset({"SecurityGroups"})
     unoffered: ClassVar = {
-        "EnableCapacityReservationProvisionStabilize": "",
         "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic": "it is for network load balancers.",
-        "Ipv4IpamPoolId": "",
-        "MinimumLoadBalancerCapacity": "",
+        "Ipv4IpamPoolId": "there are no pools of addresses.",
     }
 
     async def find(self, work: Work) -> str | None:
@@ -68,12 +66,41 @@ class LoadBalancer(Handler):
         if attributes:
             params = {"LoadBalancerArn": work.physical_id, "Attributes": attributes}
             await work.call(SERVICE, "ModifyLoadBalancerAttributes", params)
+        await self._reserve(work)
+
+    async def _reserve(self, work: Work) -> None:
+        units, before = (
+            (each.get("MinimumLoadBalancerCapacity") or {}).get("CapacityUnits")
+            for each in (work.properties, work.old)
+        )
+        if units == before:
+            return
+        params: Params = {"LoadBalancerArn": work.physical_id}
+        if units is None:
+            params["ResetCapacityReservation"] = True
+        else:
+            params["MinimumLoadBalancerCapacity"] = {"CapacityUnits": int(units)}
+        await work.call(SERVICE, "ModifyCapacityReservation", params)
 
     async def settled(self, work: Work) -> bool:
         state = (await self._describe(work)).get("State", {})
         if state.get("Code") == "failed":
             raise Failure(state.get("Reason") or "The load balancer could not be set up.")
-        return bool(state.get("Code", "active") in ("active", "active_impaired"))
+        if state.get("Code", "active") not in ("active", "active_impaired"):
+            return False
+        return await self._reserved(work)
+
+    async def _reserved(self, work: Work) -> bool:
+        """Whether the capacity is there, if the template wants to wait for it."""
+        if work.properties.get("EnableCapacityReservationProvisionStabilize") not in (True, "true"):
+            return True
+        arn = {"LoadBalancerArn": work.physical_id}
+        found = await work.call(SERVICE, "DescribeCapacityReservation", arn)
+        states = [each["State"] for each in found.get("CapacityReservationState") or []]
+        failed = [each for each in states if each.get("Code") == "failed"]
+        if failed:
+            raise Failure(failed[0].get("Reason") or "The capacity could not be reserved.", "NotStabilized")
+        return all(each.get("Code") == "provisioned" for each in states)
 
     async def update(self, work: Work) -> Params:
         given, old, arn = work.properties, work.old, work.physical_id

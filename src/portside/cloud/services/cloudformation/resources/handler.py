@@ -67,6 +67,8 @@ class Work:
     # The type as the template has it, and what has been answered to a request.
     type: str = ""
     answer: Callable[[str], str | None] = lambda request: None
+    # What its stack does not show of the attributes of its resources.
+    secrets: Callable[[], list[str]] = list
 
     async def call(self, service: str, operation: str, params: Params) -> Params:
         return await self.calls(service, operation, params, self.caller)
@@ -166,6 +168,10 @@ class Handler:
         """The physical id of a resource that has settled, for types that learn it late."""
         return work.physical_id
 
+    def hides(self, work: Work) -> bool:
+        """Whether the attributes are shown nowhere but in outputs, for types that learn it late."""
+        return False
+
     def limit(self, work: Work) -> float:
         """Seconds within which the resource has to be stable."""
         return self.stable_within
@@ -199,6 +205,16 @@ class Handler:
 
     def missing(self, error: AwsError) -> bool:
         return is_missing(error)
+
+
+async def optional(work: Work, service: str, operation: str, params: Params) -> Params:
+    """What may not be configured at all, which services call an error; empty then."""
+    try:
+        return await work.call(service, operation, params)
+    except AwsError as error:
+        if is_missing(error) or error.code.startswith("NoSuch") or "NotFound" in error.code:
+            return {}
+        raise
 
 
 _MISSING_ENDINGS = (

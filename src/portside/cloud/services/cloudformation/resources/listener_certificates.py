@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.services.calls import Params
-from portside.cloud.services.cloudformation.resources.declared import Call, Declared
+from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Tagging
 from portside.cloud.services.cloudformation.resources.handler import Handler, Work
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle
 
@@ -83,4 +83,5 @@ class ServerCertificate(Declared):
     reads = Call("GetServerCertificate", {"ServerCertificateName": "$id"}, "ServerCertificate")
     deletes = Call("DeleteServerCertificate", {"ServerCertificateName": "$id"})
     outputs: ClassVar = {"Arn": "ServerCertificateMetadata.Arn"}
-    unoffered: ClassVar = {"Tags": "the ancillary services keep none for server certificates."}
+    tagged = True
+    tagging = Tagging("TagServerCertificate", "UntagServerCertificate", "ServerCertificateName")

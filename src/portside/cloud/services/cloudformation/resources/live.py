@@ -14,8 +14,10 @@ from urllib.parse import unquote
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources import registry
-from portside.cloud.services.cloudformation.resources.handler import Work, is_missing
+from portside.cloud.services.cloudformation.resources.handler import Work, optional
 from portside.cloud.services.cloudformation.resources.live_network import NETWORK
+from portside.cloud.services.cloudformation.resources.messages import delivery_logging
+from portside.cloud.services.cloudformation.resources.s3_lists import LISTS
 
 Reading = Callable[[Work], Awaitable[Params | None]]
 
@@ -32,16 +34,6 @@ async def read(kind: str, work: Work) -> Params | None:
     except AwsError as error:
         if registry.handler(kind).missing(error):
             return None
-        raise
-
-
-async def optional(work: Work, service: str, operation: str, params: Params) -> Params:
-    """What may not be configured at all, which services call an error; empty then."""
-    try:
-        return await work.call(service, operation, params)
-    except AwsError as error:
-        if is_missing(error) or error.code.startswith("NoSuch") or "NotFound" in error.code:
-            return {}
         raise
 
 
@@ -187,12 +179,27 @@ async def _log_group(work: Work) -> Params | None:
             if each["logGroupName"] == work.physical_id:
                 arn = {"resourceArn": str(each["arn"]).removesuffix(":*")}
                 tags = (await work.call("logs", "ListTagsForResource", arn)).get("tags")
-                return {"RetentionInDays": each.get("retentionInDays"), "Tags": pairs(tags)} | {
-                    name: value for name, value in each.items() if name != "retentionInDays"
-                }
+                shown: Params = {"RetentionInDays": each.get("retentionInDays"), "Tags": pairs(tags)}
+                shown |= {"KmsKeyId": each.get("kmsKeyId")} | await _group_policies(work, arn)
+                unset = {"retentionInDays", "kmsKeyId"}
+                return shown | {name: value for name, value in each.items() if name not in unset}
         if not found.get("nextToken"):
             return None
         params["nextToken"] = found["nextToken"]
+
+
+async def _group_policies(work: Work, arn: Params) -> Params:
+    """Those of a log group."""
+    policies = (await work.call("logs", "DescribeResourcePolicies", arn)).get("resourcePolicies")
+    named = {"logGroupIdentifiers": [work.physical_id]}
+    indexes = (await work.call("logs", "DescribeIndexPolicies", named)).get("indexPolicies")
+    group = {"logGroupIdentifier": work.physical_id}
+    protection = await work.call("logs", "GetDataProtectionPolicy", group)
+    return {
+        "ResourcePolicyDocument": policies[0]["policyDocument"] if policies else None,
+        "DataProtectionPolicy": protection.get("policyDocument"),
+        "FieldIndexPolicies": [json.loads(each["policyDocument"]) for each in indexes or []] or None,
+    }
 
 
 async def _project(work: Work) -> Params | None:
@@ -268,6 +275,10 @@ async def _bucket(work: Work) -> Params | None:
     blocked = await optional(work, "s3", "GetPublicAccessBlock", bucket)
     shown["PublicAccessBlockConfiguration"] = blocked.get("PublicAccessBlockConfiguration")
     shown["Tags"] = pairs((await optional(work, "s3", "GetBucketTagging", bucket)).get("TagSet"))
+    for name, listed in LISTS.items():
+        if name in work.properties:
+            items = (await work.call("s3", listed.lists, bucket)).get(f"{listed.name}List")
+            shown[name] = [listed.shown(each) for each in items or []]
     return shown
 
 
@@ -288,8 +299,9 @@ async def _parameter(work: Work) -> Params | None:
 async def _topic(work: Work) -> Params | None:
     found = await work.call("sns", "GetTopicAttributes", {"TopicArn": work.physical_id})
     tags = await work.call("sns", "ListTagsForResource", {"ResourceArn": work.physical_id})
-    shown: Params = dict.fromkeys(("DisplayName", "KmsMasterKeyId", "TracingConfig"))
+    shown: Params = dict.fromkeys(("DisplayName", "KmsMasterKeyId", "TracingConfig", "MaximumMessageSize"))
     shown |= {name: value for name, value in (found.get("Attributes") or {}).items() if value != ""}
+    shown["DeliveryStatusLogging"] = delivery_logging(shown)
     return shown | {"TopicName": work.physical_id.rpartition(":")[2], "Tags": pairs(tags.get("Tags"))}
 
 
@@ -305,6 +317,42 @@ async def _queue(work: Work) -> Params | None:
         shown[name] = value if plain else json.loads(value)
     tags = (await work.call("sqs", "ListQueueTags", url)).get("Tags")
     return shown | {"QueueName": work.physical_id.rpartition("/")[2], "Tags": pairs(tags)}
+
+
+async def _certificate(work: Work) -> Params | None:
+    arn = {"CertificateArn": work.physical_id}
+    one: Params = (await work.call("acm", "DescribeCertificate", arn))["Certificate"]
+    options = one.get("Options") or {}
+    given = work.properties.get("SubjectAlternativeNames") or []
+    # The certificate's own name is always among them.
+    names = [
+        each for each in one.get("SubjectAlternativeNames") or [] if each != one["DomainName"] or each in given
+    ]
+    return {
+        "DomainName": one["DomainName"],
+        "SubjectAlternativeNames": names,
+        "KeyAlgorithm": str(one.get("KeyAlgorithm", "")).replace("-", "_"),
+        "CertificateTransparencyLoggingPreference": options.get("CertificateTransparencyLoggingPreference"),
+        "CertificateExport": options.get("Export"),
+        "Tags": pairs((await work.call("acm", "ListTagsForCertificate", arn)).get("Tags")),
+    }
+
+
+async def _server_certificate(work: Work) -> Params | None:
+    name = {"ServerCertificateName": work.physical_id}
+    one: Params = (await work.call("iam", "GetServerCertificate", name))["ServerCertificate"]
+    return dict(one["ServerCertificateMetadata"]) | {"Tags": pairs(one.get("Tags"))}
+
+
+async def _secret(work: Work) -> Params | None:
+    """What it holds is not looked at."""
+    one = await work.call("secretsmanager", "DescribeSecret", {"SecretId": work.physical_id})
+    if one.get("DeletedDate"):
+        return None
+    names = ("Region", "KmsKeyId")
+    replicas = [{name: each.get(name) for name in names} for each in one.get("ReplicationStatus") or []]
+    shown: Params = {"Description": one.get("Description"), "KmsKeyId": one.get("KmsKeyId")}
+    return shown | {"Name": one["Name"], "ReplicaRegions": replicas, "Tags": pairs(one.get("Tags"))}
 
 
 READINGS: dict[str, Reading] = {
@@ -325,6 +373,9 @@ READINGS: dict[str, Reading] = {
     "AWS::IAM::ManagedPolicy": _managed_policy,
     "AWS::IAM::InstanceProfile": _instance_profile,
     "AWS::S3::Bucket": _bucket,
+    "AWS::CertificateManager::Certificate": _certificate,
+    "AWS::IAM::ServerCertificate": _server_certificate,
+    "AWS::SecretsManager::Secret": _secret,
     "AWS::SSM::Parameter": _parameter,
     "AWS::SNS::Topic": _topic,
     "AWS::SQS::Queue": _queue,

@@ -32,6 +32,7 @@ async def _load_balancer(work: Work) -> Params | None:
         return None
     one: Params = found["LoadBalancers"][0]
     given = work.properties.get("LoadBalancerAttributes")
+    reserved = await work.call(_ELB, "DescribeCapacityReservation", {"LoadBalancerArn": work.physical_id})
     return {
         "Name": one["LoadBalancerName"],
         "Scheme": one.get("Scheme"),
@@ -42,6 +43,7 @@ async def _load_balancer(work: Work) -> Params | None:
         "LoadBalancerAttributes": await _attributes(
             work, "DescribeLoadBalancerAttributes", "LoadBalancerArn", given
         ),
+        "MinimumLoadBalancerCapacity": reserved.get("MinimumLoadBalancerCapacity"),
         "Tags": await _tags(work),
     }
 

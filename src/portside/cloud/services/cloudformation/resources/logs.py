@@ -6,8 +6,12 @@ from typing import ClassVar
 
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing
-from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
+from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work, optional
 from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameStyle
+from portside.cloud.services.cloudformation.resources.shapes import text
+
+# What calls of their own set, after the one that makes the group.
+_LATER = ("RetentionInDays", "FieldIndexPolicies", "ResourcePolicyDocument", "DataProtectionPolicy")
 
 
 class LogGroup(Handler):
@@ -16,13 +20,14 @@ class LogGroup(Handler):
     name_style: ClassVar[NameStyle | None] = PLAIN
     tagged = True
 
-    unoffered: ClassVar = dict.fromkeys(
-        (
-            "BearerTokenAuthenticationEnabled", "DataProtectionPolicy", "DeletionProtectionEnabled",
-            "FieldIndexPolicies", "ResourcePolicyDocument",
-        ),
-        "",
-    )  # fmt: skip
+    unoffered: ClassVar = {
+        "BearerTokenAuthenticationEnabled": "log events are taken by PutLogEvents alone.",
+    }
+
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        if len(properties.get("FieldIndexPolicies") or []) > 1:
+            raise Failure("A log group has one field index policy at most.", "InvalidRequest")
 
     async def find(self, work: Work) -> str | None:
         return work.name if await self._describe(work, work.name) is not None else None
@@ -47,18 +52,23 @@ class LogGroup(Handler):
         for name, member in (("KmsKeyId", "kmsKeyId"), ("LogGroupClass", "logGroupClass")):
             if work.properties.get(name):
                 params[member] = work.properties[name]
+        if _true(work.properties.get("DeletionProtectionEnabled")):
+            params["deletionProtectionEnabled"] = True
         await work.call("logs", "CreateLogGroup", params)
         return work.name, {}
 
     def complete_at_once(self, work: Work) -> bool:
-        return not work.properties.get("RetentionInDays")
+        return not any(work.properties.get(each) for each in _LATER)
 
     async def configure(self, work: Work) -> None:
         await self._retention(work)
+        await self._index(work)
+        await self._policy(work)
+        await self._mask(work)
 
     def known(self, work: Work) -> Params | None:
         # The call that made it answers nothing; its ARN is made of its name.
-        return {"Arn": f"arn:aws:logs:{work.caller.region}:{work.caller.account}:log-group:{work.physical_id}:*"}
+        return {"Arn": f"{self._arn(work)}:*"}
 
     async def _retention(self, work: Work) -> None:
         days = work.properties.get("RetentionInDays")
@@ -68,9 +78,57 @@ class LogGroup(Handler):
         elif work.old.get("RetentionInDays"):
             await work.call("logs", "DeleteRetentionPolicy", {"logGroupName": work.physical_id})
 
+    async def _index(self, work: Work) -> None:
+        group = {"logGroupIdentifier": work.physical_id}
+        wanted = work.properties.get("FieldIndexPolicies") or []
+        if wanted:
+            await work.call("logs", "PutIndexPolicy", group | {"policyDocument": text(wanted[0])})
+        elif work.old.get("FieldIndexPolicies"):
+            await optional(work, "logs", "DeleteIndexPolicy", group)
+
+    async def _mask(self, work: Work) -> None:
+        group = {"logGroupIdentifier": work.physical_id}
+        wanted, before = work.properties.get("DataProtectionPolicy"), work.old.get("DataProtectionPolicy")
+        if wanted and wanted != before:
+            await work.call("logs", "PutDataProtectionPolicy", group | {"policyDocument": text(wanted)})
+        elif before and not wanted:
+            await optional(work, "logs", "DeleteDataProtectionPolicy", group)
+
+    async def _policy(self, work: Work) -> None:
+        wanted = work.properties.get("ResourcePolicyDocument")
+        if not wanted and not work.old.get("ResourcePolicyDocument"):
+            return
+        arn = {"resourceArn": self._arn(work)}
+        listed = (await work.call("logs", "DescribeResourcePolicies", arn)).get("resourcePolicies")
+        known = arn | ({"expectedRevisionId": listed[0]["revisionId"]} if listed else {})
+        if wanted:
+            await work.call("logs", "PutResourcePolicy", known | {"policyDocument": text(wanted)})
+        elif listed:
+            await work.call("logs", "DeleteResourcePolicy", known)
+
+    def _arn(self, work: Work) -> str:
+        return f"arn:aws:logs:{work.caller.region}:{work.caller.account}:log-group:{work.physical_id}"
+
+    async def _protection(self, work: Work) -> None:
+        wanted = _true(work.properties.get("DeletionProtectionEnabled"))
+        if wanted != _true(work.old.get("DeletionProtectionEnabled")):
+            params = {"logGroupIdentifier": work.physical_id, "deletionProtectionEnabled": wanted}
+            await work.call("logs", "PutLogGroupDeletionProtection", params)
+
+    async def _key(self, work: Work) -> None:
+        wanted, group = work.properties.get("KmsKeyId"), {"logGroupName": work.physical_id}
+        if wanted and wanted != work.old.get("KmsKeyId"):
+            await work.call("logs", "AssociateKmsKey", group | {"kmsKeyId": wanted})
+        elif work.old.get("KmsKeyId") and not wanted:
+            await work.call("logs", "DisassociateKmsKey", group)
+
     async def update(self, work: Work) -> Params:
-        await self._retention(work)
-        arn = str((await self.read(work))["Arn"]).removesuffix(":*")
+        if _class(work.properties) != _class(work.old):
+            raise Failure("The class of a log group cannot be changed.", "NotUpdatable")
+        await self.configure(work)
+        await self._protection(work)
+        await self._key(work)
+        arn = self._arn(work)
         wanted = work.all_tags(system=False)
         present = (await work.call("logs", "ListTagsForResource", {"resourceArn": arn})).get("tags", {})
         stale = [key for key in present if key not in wanted]
@@ -88,6 +146,14 @@ class LogGroup(Handler):
 
     async def delete(self, work: Work) -> None:
         await work.call("logs", "DeleteLogGroup", {"logGroupName": work.physical_id})
+
+
+def _true(value: object) -> bool:
+    return value in (True, "true")
+
+
+def _class(properties: Params) -> str:
+    return str(properties.get("LogGroupClass") or "STANDARD")
 
 
 class LogStream(Handler):

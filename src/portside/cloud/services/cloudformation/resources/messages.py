@@ -75,10 +75,12 @@ class Topic(Handler):
         "SignatureVersion": "SignatureVersion",
         "TracingConfig": "TracingConfig",
         "FifoThroughputScope": "FifoThroughputScope",
+        "MaximumMessageSize": "MaximumMessageSize",
     }
-    unoffered: ClassVar = dict.fromkeys(
-        ("ArchivePolicy", "DataProtectionPolicy", "DeliveryStatusLogging", "MaximumMessageSize"), ""
-    )
+    unoffered: ClassVar = {
+        "ArchivePolicy": "messages are not archived.",
+        "DataProtectionPolicy": "messages are not looked into.",
+    }
 
     def choose_name(self, ids: Ids, stack_name: str, logical_id: str, properties: Params) -> str:
         chosen = super().choose_name(ids, stack_name, logical_id, properties)
@@ -99,16 +101,19 @@ class Topic(Handler):
         return arn
 
     async def create(self, work: Work) -> tuple[str, Params]:
-        attributes = {
-            member: text(work.properties[name])
-            for name, member in self._ATTRIBUTES.items()
-            if name in work.properties
-        }
+        attributes = self._wanted(work.properties)
         params: Params = {"Name": work.name, "Attributes": attributes}
         if work.all_tags(system=False):
             params["Tags"] = work.tag_list(system=False)
         made = await work.call("sns", "CreateTopic", params)
         return str(made["TopicArn"]), {}
+
+    def _wanted(self, properties: Params) -> dict[str, str]:
+        """The topic's attributes, as the API takes them."""
+        found = {m: text(properties[name]) for name, m in self._ATTRIBUTES.items() if name in properties}
+        for each in properties.get("DeliveryStatusLogging") or []:
+            found |= delivery_attributes(each)
+        return found
 
     async def configure(self, work: Work) -> None:
         for each in work.properties.get("Subscription") or []:
@@ -116,14 +121,13 @@ class Topic(Handler):
             await work.call("sns", "Subscribe", params)
 
     async def update(self, work: Work) -> Params:
-        for name, member in self._ATTRIBUTES.items():
-            if work.properties.get(name) != work.old.get(name):
-                value = text(work.properties.get(name, ""))
-                await work.call(
-                    "sns",
-                    "SetTopicAttributes",
-                    {"TopicArn": work.physical_id, "AttributeName": member, "AttributeValue": value},
-                )
+        wanted, before = self._wanted(work.properties), self._wanted(work.old)
+        for name in (*wanted, *(each for each in before if each not in wanted)):
+            value = wanted.get(name, "")
+            if value != before.get(name):
+                topic = {"TopicArn": work.physical_id}
+                params = topic | {"AttributeName": name, "AttributeValue": value}
+                await work.call("sns", "SetTopicAttributes", params)
         if work.properties.get("Subscription") != work.old.get("Subscription"):
             await self.configure(work)
         tags = work.all_tags(system=False)
@@ -141,6 +145,29 @@ class Topic(Handler):
 
     async def delete(self, work: Work) -> None:
         await work.call("sns", "DeleteTopic", {"TopicArn": work.physical_id})
+
+
+# How the attributes for a protocol begin.
+_LOGGED = {
+    "application": "Application", "firehose": "Firehose", "http/s": "HTTP", "lambda": "Lambda", "sqs": "SQS"
+}  # fmt: skip
+_FEEDBACK = ("FailureFeedbackRoleArn", "SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate")
+
+
+def delivery_attributes(logging: Params) -> dict[str, str]:
+    """What logs the deliveries by one protocol, as attributes of the topic."""
+    start = _LOGGED[str(logging["Protocol"])]
+    return {f"{start}{name}": text(logging[name]) for name in _FEEDBACK if name in logging}
+
+
+def delivery_logging(attributes: Params) -> list[Params]:
+    """The reverse: a list of what is logged, by protocol."""
+    found = []
+    for protocol, start in _LOGGED.items():
+        said = {name: attributes[f"{start}{name}"] for name in _FEEDBACK if attributes.get(f"{start}{name}")}
+        if said:
+            found.append({"Protocol": protocol} | said)
+    return found
 
 
 class CdkMetadata(Handler):

@@ -62,7 +62,7 @@ class NestedStack(Handler):
         params = self._params(work) | {"StackName": work.name, "OnFailure": "DO_NOTHING"}
         if work.properties.get("TimeoutInMinutes"):
             params["TimeoutInMinutes"] = work.properties["TimeoutInMinutes"]
-        params[PARENT_KEY] = {"stack": work.stack_id}
+        params[PARENT_KEY] = {"stack": work.stack_id, "hidden": _hidden(work, params)}
         made = await work.call(SERVICE, "CreateStack", params)
         return str(made["StackId"]), {}
 
@@ -72,8 +72,8 @@ class NestedStack(Handler):
         return await self._update(work, held=True)
 
     async def _update(self, work: Work, *, held: bool) -> Params:
-        parent = {"stack": work.stack_id, "held": held}
-        params = self._params(work) | {"StackName": work.physical_id, PARENT_KEY: parent}
+        params = self._params(work) | {"StackName": work.physical_id}
+        params[PARENT_KEY] = {"stack": work.stack_id, "held": held, "hidden": _hidden(work, params)}
         try:
             await work.call(SERVICE, "UpdateStack", params)
         except AwsError as error:
@@ -143,6 +143,16 @@ class NestedStack(Handler):
             # It was in the middle of something else when its deletion was asked for.
             await work.call(SERVICE, "DeleteStack", {"StackName": work.physical_id})
         return False
+
+
+def _hidden(work: Work, params: Params) -> list[str]:
+    """The parameters that are given what the parent stack does not show."""
+    secrets = work.secrets()
+    return [
+        each["ParameterKey"]
+        for each in params["Parameters"]
+        if any(secret in each["ParameterValue"] for secret in secrets)
+    ]
 
 
 def _may_be_deleted(status: str) -> bool:

@@ -146,14 +146,27 @@ class Subnet(Tagged):
     type = "AWS::EC2::Subnet"
     noun, thing, key, plural = "subnet", "Subnet", "SubnetId", "Subnets"
     creates, describes, deletes = "CreateSubnet", "DescribeSubnets", "DeleteSubnet"
-    handled = frozenset({"MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"})
+    handled = frozenset({"MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation", "PrivateDnsNameOptionsOnLaunch"})
     attributes = frozenset({"AvailabilityZone", "VpcId", "CidrBlock"})
 
+    def given(self, properties: Params) -> Params:
+        # Switched off is how it is.
+        return {k: v for k, v in properties.items() if k != "EnableDns64" or v not in (False, "false")}
+
+    def refuse(self, properties: Params) -> None:
+        super().refuse(properties)
+        options = properties.get("PrivateDnsNameOptionsOnLaunch") or {}
+        kind, long = options.get("HostnameType", "ip-name"), options.get("EnableResourceNameDnsAAAARecord")
+        if kind != "ip-name":
+            raise self.not_offered([f"PrivateDnsNameOptionsOnLaunch/HostnameType as {kind}"])
+        if long in (True, "true"):
+            raise self.not_offered(["PrivateDnsNameOptionsOnLaunch/EnableResourceNameDnsAAAARecord"])
+
     async def configure(self, work: Work) -> None:
-        for name in sorted(self.handled):
-            wanted = bool(work.properties.get(name, False))
-            if wanted != bool(work.old.get(name, False)):
-                params = {"SubnetId": work.physical_id, name: {"Value": wanted}}
+        switches, before = _switches(work.properties), _switches(work.old)
+        for name in sorted(switches):
+            if switches[name] != before[name]:
+                params = {"SubnetId": work.physical_id, name: {"Value": switches[name]}}
                 await work.call("ec2", "ModifySubnetAttribute", params)
 
     async def read(self, work: Work) -> Params:
@@ -165,6 +178,14 @@ class Subnet(Tagged):
             "CidrBlock": found.get("CidrBlock"),
             "Ipv6CidrBlocks": [each["Ipv6CidrBlock"] for each in found.get("Ipv6CidrBlockAssociationSet", [])],
         }
+
+
+def _switches(properties: Params) -> dict[str, bool]:
+    """What can be switched on and off of a subnet, by the names that ModifySubnetAttribute has."""
+    found = {name: properties.get(name) for name in ("MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation")}
+    options = properties.get("PrivateDnsNameOptionsOnLaunch") or {}
+    found["EnableResourceNameDnsARecordOnLaunch"] = options.get("EnableResourceNameDnsARecord")
+    return {name: value in (True, "true") for name, value in found.items()}
 
 
 class InternetGateway(Tagged):

@@ -14,6 +14,7 @@ from portside.cloud.services.cloudformation.resources.shapes import request, tex
 
 SECRETS = "secretsmanager"
 SUFFIX = 12
+_OWN_KEY = ("alias/aws/secretsmanager", "aws/secretsmanager")
 
 
 class Secret(Handler):
@@ -23,12 +24,14 @@ class Secret(Handler):
     name_property = "Name"
     tagged = True
     unoffered: ClassVar = {
-        "ReplicaRegions": "this cloud's secrets are in one region.",
         "Type": "managed external secrets need somebody outside who manages them.",
     }
 
     def refuse(self, properties: Params) -> None:
         super().refuse(properties)
+        keys = [each["KmsKeyId"] for each in properties.get("ReplicaRegions") or [] if each.get("KmsKeyId")]
+        if any(each not in _OWN_KEY for each in keys):
+            raise self.not_offered(["ReplicaRegions/KmsKeyId"], "replicas have the service's own key.")
         if "SecretString" in properties and "GenerateSecretString" in properties:
             raise Failure(
                 "You can't specify both SecretString and GenerateSecretString.",
@@ -79,8 +82,32 @@ class Secret(Handler):
         tags = work.tag_list(system=False)
         if tags:
             params["Tags"] = tags
+        replicas = _regions(work.properties)
+        if replicas:
+            params["AddReplicaRegions"] = [{"Region": each} for each in replicas]
         made = await work.call(SECRETS, "CreateSecret", params)
         return str(made["ARN"]), {}
+
+    async def settled(self, work: Work) -> bool:
+        if not _regions(work.properties):
+            return True
+        found = (await self._describe(work, work.physical_id)).get("ReplicationStatus") or []
+        failed = [each for each in found if each.get("Status") == "Failed"]
+        if failed:
+            raise Failure(failed[0].get("StatusMessage") or "The secret was not replicated.", "NotStabilized")
+        return all(each.get("Status") == "InSync" for each in found)
+
+    async def _replicate(self, work: Work) -> None:
+        secret = {"SecretId": work.physical_id}
+        wanted = _regions(work.properties)
+        found = (await self._describe(work, work.physical_id)).get("ReplicationStatus") or []
+        present = [each["Region"] for each in found]
+        stale = [each for each in _regions(work.old) if each in present and each not in wanted]
+        if stale:
+            await work.call(SECRETS, "RemoveRegionsFromReplication", secret | {"RemoveReplicaRegions": stale})
+        fresh = [{"Region": each} for each in wanted if each not in present]
+        if fresh:
+            await work.call(SECRETS, "ReplicateSecretToRegions", secret | {"AddReplicaRegions": fresh})
 
     async def update(self, work: Work) -> Params:
         given, old, secret = work.properties, work.old, {"SecretId": work.physical_id}
@@ -91,6 +118,8 @@ class Secret(Handler):
             params |= await self._value(work)
         if params:
             await self._change(work, secret | params | {"ClientRequestToken": work.token})
+        if _regions(given) != _regions(old):
+            await self._replicate(work)
         wanted = work.all_tags(system=False)
         if wanted:
             await work.call(SECRETS, "TagResource", secret | {"Tags": work.tag_list(system=False)})
@@ -111,9 +140,18 @@ class Secret(Handler):
         return {"Id": work.physical_id}
 
     async def delete(self, work: Work) -> None:
+        # A secret that has replicas is not deleted.
+        replicas = (await self._describe(work, work.physical_id)).get("ReplicationStatus") or []
+        if replicas:
+            regions = {"RemoveReplicaRegions": [each["Region"] for each in replicas]}
+            await work.call(SECRETS, "RemoveRegionsFromReplication", {"SecretId": work.physical_id} | regions)
         # CloudFormation leaves no window in which the secret could be restored.
         params = {"SecretId": work.physical_id, "ForceDeleteWithoutRecovery": True}
         await work.call(SECRETS, "DeleteSecret", params)
+
+
+def _regions(properties: Params) -> list[str]:
+    return [str(each["Region"]) for each in properties.get("ReplicaRegions") or []]
 
 
 class SecretPolicy(Handler):

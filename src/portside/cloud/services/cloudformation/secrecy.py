@@ -1,0 +1,54 @@
+"""What of a stack is not shown: values of NoEcho parameters, and what custom resources answered with NoEcho.
+
+Pure but for reading rows. Events are evaluated once more with masks in their places (`session.py`); where only
+texts are left, in change sets, drift and what a nested stack is given, the values are looked for in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from portside.cloud.services.cloudformation import parameters, rows, template
+from portside.cloud.services.cloudformation.parameters import MASK
+from portside.cloud.services.cloudformation.records import Resource, Spec, Value
+
+
+def hides(declared: Mapping[str, Any], value: Value) -> bool:
+    """Whether a parameter's value is not shown. `declared` are the template's parameters."""
+    return value.hidden or parameters.no_echo(declared.get(value.key, {}))
+
+
+def of_spec(spec: Spec) -> list[str]:
+    declared = template.declared_parameters(spec.sent)
+    return [each.effective for each in spec.parameters if hides(declared, each) and each.effective]
+
+
+def of_resources(resources: Iterable[Resource]) -> list[str]:
+    """What the attributes of resources that hide them hold."""
+    found = (text for each in resources if each.applied.hidden for text in _texts(each.applied.attributes))
+    return [each for each in dict.fromkeys(found) if each]
+
+
+def of_stack(reader: rows.Reader, stack_id: str) -> list[str]:
+    """Those of the resources as their rows tell."""
+    return of_resources(rows.resources(reader, stack_id).values())
+
+
+def covered(text: str, secrets: Iterable[str]) -> str:
+    """The text, which may be JSON, without the secrets."""
+    for secret in sorted({each for each in secrets if each}, key=len, reverse=True):
+        text = text.replace(json.dumps(secret)[1:-1], MASK).replace(secret, MASK)
+    return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        yield str(value)
