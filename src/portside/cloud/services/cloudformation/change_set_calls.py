@@ -6,12 +6,11 @@ intent that UpdateStack and CreateStack write.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import changes, describe, parameters, rows, template
+from portside.cloud.services.cloudformation import changes, describe, drafts, rows, template
 from portside.cloud.services.cloudformation.base import page
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
 from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
@@ -20,22 +19,18 @@ from portside.cloud.services.cloudformation.plan import Plan
 from portside.cloud.services.cloudformation.proposal import (
     Proposal,
     make_spec,
-    nothing_changes,
     propose,
     read_body,
     require_capabilities,
     require_types,
 )
 from portside.cloud.services.cloudformation.records import (
-    UPDATABLE,
     ChangeSet,
     ChangeSetStatus,
     ExecutionStatus,
-    Spec,
     Stack,
     StackStatus,
 )
-from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.stack_calls import (
     NAME_OR_ID,
     keeps_failures,
@@ -44,11 +39,7 @@ from portside.cloud.services.cloudformation.stack_calls import (
     refuse_update,
 )
 
-NO_CHANGES = (
-    "The submitted information didn't contain changes. Submit different information to create a change set."
-)
 PAGE = 100
-_IMPORT = "Fn::ImportValue"
 
 
 class ChangeSetCalls(ImportCalls):
@@ -101,7 +92,7 @@ class ChangeSetCalls(ImportCalls):
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
             spec=proposal.spec,
-            changes=tuple(_changes(before, proposal, [each.logical_id for each in wanted])),
+            changes=drafts.shown(before, proposal, [each.logical_id for each in wanted]),
             followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
@@ -109,22 +100,12 @@ class ChangeSetCalls(ImportCalls):
             imports_existing=bool(params.get("ImportExistingResources")),
             client_token=token,
         )
-        idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
-        refused = proposal.trouble or (NO_CHANGES if idle else "")
-        if new and refused and not proposal.spec.trouble and proposal.plan.changed:
-            # Somebody may yet make the export before the change set is executed.
-            made, refused = replace(made, warning=_incomplete(proposal)), ""
+        refused, warning = drafts.verdict(stack, proposal, new=new)
+        made = replace(made, warning=warning)
         if wanted and not refused:
             refused = await self._unimportable(stack, wanted, proposal) if importing else exposed(wanted, proposal)
         if refused:
-            made = replace(
-                made,
-                status=ChangeSetStatus.FAILED,
-                execution=ExecutionStatus.UNAVAILABLE,
-                reason=refused,
-                changes=(),
-                followers=(),
-            )
+            made = drafts.failed(made, refused)
         with self._db.write() as tx:
             present = rows.stack_by_id(tx, stack.id)
             if present is None:
@@ -291,29 +272,3 @@ def refuse_execution(found: ChangeSet) -> None:
             "InvalidChangeSetStatus",
             f"ChangeSet [{found.id}] cannot be executed in its current status of [{found.status}]",
         )
-
-
-def _incomplete(proposal: Proposal) -> str:
-    names = [
-        each.logical_id
-        for each in proposal.plan.planned.values()
-        if _IMPORT in json.dumps(proposal.template.resources[each.logical_id].properties)
-    ]
-    return (
-        "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
-        f"failed for resource [{', '.join(names[:1])}] because: {proposal.trouble}"
-    )
-
-
-def _changes(before: Spec | None, proposal: Proposal, imported: list[str]) -> list[Params]:
-    old = template.parse(before.body) if before is not None else None
-    known = {each.key: each.effective for each in before.parameters} if before is not None else {}
-    changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
-    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts, imported)
-    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in _secrets(each)]
-    return [changes.masked(each, secrets, parameters.MASK) for each in found]
-
-
-def _secrets(spec: Spec) -> list[str]:
-    declared = template.declared_parameters(spec.sent)
-    return [each.effective for each in spec.parameters if parameters.no_echo(declared.get(each.key, {}))]
