@@ -39,7 +39,7 @@ async def missing(template: Template, values: tuple[Value, ...], calls: Calls, c
     for each in values:
         kind = template.parameters[each.key]["Type"]
         asked = _ASKED.get(parameters.member_type(kind))
-        if asked is None:
+        if asked is None or each.unknown:
             continue
         members = parameters.split_list(each.effective) if parameters.is_list(kind) else [each.effective]
         for member in members:

@@ -18,7 +18,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.services.calls import Calls
-from portside.cloud.services.cloudformation import outputs, rows, template
+from portside.cloud.services.cloudformation import hierarchy, outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
 from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.failing import (
@@ -273,6 +273,7 @@ class StackLoop:
             if refused:
                 return self._failing.give_up_in(tx, stack, refused)
             outputs.publish(tx, stack, made, look.imported)
+            hierarchy.release(tx, self._journal, stack.nested_sets.values())
             if stack.status is StackStatus.CREATE_IN_PROGRESS:
                 self._journal.stack(tx, stack, StackStatus.CREATE_COMPLETE, outputs=made)
                 return Done()
