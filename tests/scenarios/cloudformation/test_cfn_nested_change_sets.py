@@ -277,8 +277,12 @@ async def test_imports_do_not_reach_into_nested_stacks(world: World) -> None:
         "IncludeNestedStacks is not supported for changeSet type: IMPORT.",
     )
     more: dict[str, Any] = {"ImportExistingResources": True, "IncludeNestedStacks": True}
-    refused = await world.refused("CreateChangeSet", **given, ChangeSetType="CREATE", **more)
+    store(world, "leaf", leaf())
+    whole = given | {"TemplateBody": json.dumps(outer(Leaf=nested()))}
+    refused = await world.refused("CreateChangeSet", **whole, ChangeSetType="CREATE", **more)
     assert "does not offer ImportExistingResources together with IncludeNestedStacks" in refused.message
+    assert alive(world) == []
+    await world.call("CreateChangeSet", **given, ChangeSetType="CREATE", **more)
 
 
 # Updating
@@ -546,3 +550,99 @@ async def test_a_hierarchy_outlives_a_restart(world: World) -> None:
     await world.restart()
     assert await execute(world) == "CREATE_COMPLETE"
     assert values(world) == ["1"]
+
+
+async def test_a_creation_that_is_broken_off_leaves_no_stack_under_review(world: World) -> None:
+    store(world, "leaf", leaf())
+    slow = {"Type": "AWS::CloudFormation::WaitCondition", "Properties": {"Handle": {"Ref": "H"}, "Timeout": "600"}}
+    handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
+    late = nested() | {"DependsOn": "Slow"}
+    await made(world, outer(H=handle, Slow=slow, Late=late), ChangeSetType="CREATE")
+    await world.call("ExecuteChangeSet", StackName="web", ChangeSetName="c")
+    await world.at("web", "CREATE_IN_PROGRESS")
+    assert len(alive(world)) == 2
+    await world.call("DeleteStack", StackName="web")
+    await world.until(lambda: alive(world) == [])
+
+
+async def test_a_hierarchy_is_stored_in_one_commit(world: World) -> None:
+    store(world, "leaf", leaf())
+    store(world, "middle", outer(Leaf=nested()))
+    before = world.database.left
+    await made(world, outer(One=nested("middle"), Two=nested("middle")), ChangeSetType="CREATE")
+    assert before - world.database.left == 1
+    assert len(alive(world)) == 5
+
+
+async def test_an_export_that_is_missing_only_warns_of_new_stacks(world: World) -> None:
+    store(world, "leaf", leaf({"Fn::ImportValue": "gone"}))
+    template = outer(P=parameter({"Fn::ImportValue": "gone"}), Leaf=nested())
+    root = await made(world, template, ChangeSetType="CREATE")
+    found = await inside(world, root, "Leaf")
+    assert (root["Status"], found["Status"]) == ("CREATE_COMPLETE", "CREATE_COMPLETE")
+    assert "No export named gone found" in found["StatusReason"]
+    store(world, "leaf", outer())
+    root = await made(world, template, "d", ChangeSetType="CREATE")
+    assert root["StatusReason"].startswith("Nested change set ")
+    assert (
+        await world.create(
+            "exporter", outer(T=topic()) | {"Outputs": {"O": {"Value": "there", "Export": {"Name": "gone"}}}}
+        )
+        == "CREATE_COMPLETE"
+    )
+    assert await execute(world) == "CREATE_COMPLETE"
+    assert values(world) == ["there", "there"]
+
+
+async def test_an_address_that_is_not_known_yet(world: World) -> None:
+    store(world, "leaf", leaf())
+    unknown = nested()
+    unknown["Properties"]["TemplateURL"] = {"Fn::Sub": "https://bucket.s3.amazonaws.com/${T.TopicName}.json"}
+    root = await made(world, outer(T=topic(), Leaf=unknown), ChangeSetType="CREATE")
+    assert (await inside(world, root, "Leaf"))["StatusReason"] == "TemplateURL must be a supported URL."
+
+
+async def test_parameters_may_come_from_the_parameter_store(world: World) -> None:
+    """A dynamic reference is known; one that leads nowhere fails the change set inside."""
+    world.fake.parameters["/v"] = {"Name": "/v", "Type": "String", "Value": "stored"}
+    store(world, "leaf", leaf())
+    root = await made(world, outer(Leaf=nested(V="{{resolve:ssm:/v}}")), ChangeSetType="CREATE")
+    found = await inside(world, root, "Leaf")
+    assert found["Parameters"] == [{"ParameterKey": "V", "ParameterValue": "stored"}]
+    root = await made(world, outer(Leaf=nested(V="{{resolve:ssm:/w}}")), "d", ChangeSetType="CREATE")
+    found = await inside(world, root, "Leaf")
+    assert found["StatusReason"] == "Parameters: [ssm:/w] cannot be found."
+    assert await execute(world) == "CREATE_COMPLETE"
+    assert values(world) == ["stored", "stored"]
+
+
+async def test_a_stack_inside_that_cannot_be_updated(world: World) -> None:
+    store(world, "leaf", leaf())
+    await world.create("web", outer(Leaf=nested(V="1")))
+    child = await nested_id(world, "Leaf")
+    world.fake.broken["ssm", "PutParameter"] = refuse("ValidationException", "no")
+    await world.call("UpdateStack", StackName=child, TemplateBody=json.dumps(leaf("2")), DisableRollback=True)
+    assert await world.settle(child) == "UPDATE_FAILED"
+    root = await made(world, outer(Leaf=nested(V="3")))
+    reason = f"Stack:{child} is in UPDATE_FAILED state and can not be updated."
+    assert (await inside(world, root, "Leaf"))["StatusReason"] == reason
+    assert root["Status"] == "FAILED"
+
+
+async def test_templates_inside_may_have_transforms(world: World) -> None:
+    many = leaf()
+    many["Transform"] = "AWS::LanguageExtensions"
+    many["Resources"] |= {"Fn::ForEach::All": ["N", ["a", "b"], {"Q${N}": parameter({"Fn::Sub": "${N}-${V}"})}]}
+    store(world, "leaf", leaf())
+    store(world, "many", many)
+    template = outer(Leaf=nested(V="1"), Many=nested("many", V=output("Leaf", "Value")))
+    root = await made(world, template, ChangeSetType="CREATE", Capabilities=["CAPABILITY_AUTO_EXPAND"])
+    found = await inside(world, root, "Many")
+    assert actions(found) == {"P": "Add", "Qa": "Add", "Qb": "Add"}
+    assert await execute(world) == "CREATE_COMPLETE"
+    assert values(world) == ["1", "1", "a-1", "b-1"]
+    # With nothing unknown, the template is used as the transform has left it.
+    await made(world, outer(Leaf=nested(V="2"), Many=nested("many", V="3")))
+    store(world, "many", leaf())
+    assert await execute(world) == "UPDATE_COMPLETE"
+    assert values(world) == ["2", "3", "a-3", "b-3"]

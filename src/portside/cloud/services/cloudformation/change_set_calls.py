@@ -60,11 +60,6 @@ class ChangeSetCalls(NestedCalls):
         nested = bool(params.get("IncludeNestedStacks"))
         if nested and importing:
             raise invalid("IncludeNestedStacks is not supported for changeSet type: IMPORT.")
-        if nested and params.get("ImportExistingResources"):
-            raise invalid(
-                "portside's local cloud does not offer ImportExistingResources together with IncludeNestedStacks; "
-                "import them with a change set of the stack that they are to belong to."
-            )
         refuse_name(params["StackName"], NAME_OR_ID)
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
@@ -103,6 +98,12 @@ class ChangeSetCalls(NestedCalls):
         if nested:
             depth = self.depth_of(stack)
             proposal, inside = await self.foresee(made, stack, spec, caller, new=new, depth=depth)
+            if inside and params.get("ImportExistingResources"):
+                raise invalid(
+                    "portside's local cloud does not offer ImportExistingResources together with "
+                    f"IncludeNestedStacks where there are nested stacks, like {', '.join(inside)}; import them "
+                    "with a change set of the stack that they are to belong to."
+                )
         else:
             proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
         wanted: list[Wanted] = []

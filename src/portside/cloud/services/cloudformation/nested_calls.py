@@ -115,7 +115,7 @@ class NestedCalls(ImportCalls):
             root=above.root or above.id,
         )
         try:
-            if not new:
+            if not new and (stack.held or stack.status not in drafts.AT_REST):
                 refuse_update(stack)
             return await self._drafted(blank, stack, outer, each, parsed, caller, new=new, depth=depth)
         except (AwsError, EvaluationError) as error:
@@ -160,10 +160,12 @@ class NestedCalls(ImportCalls):
         properties = await dynamic.resolve(each.properties, self._calls, caller)
         if not isinstance(properties.get("TemplateURL"), str):
             raise invalid("TemplateURL must be a supported URL.")
-        own = properties.get("Tags")
-        tags = dict(outer.spec.tags) | {tag["Key"]: str(tag.get("Value", "")) for tag in _known(own)}
+        values = properties.get("Parameters") or {}
+        if not isinstance(values, dict):
+            raise invalid(f"Parameters of {each.logical_id} must be an object.")
+        own = [tag for tag in _known(properties.get("Tags")) if isinstance(tag, dict)]
+        tags = dict(outer.spec.tags) | {str(tag["Key"]): str(tag.get("Value", "")) for tag in own}
         params = stack_request(properties, [{"Key": key, "Value": value} for key, value in tags.items()])
-        values: Params = properties.get("Parameters") or {}
         raw = parsed.resources[each.logical_id].properties.get("Parameters")
         for entry in params["Parameters"]:
             key = entry["ParameterKey"]

@@ -337,6 +337,7 @@ class StackCalls(PolicyCalls):
     def begin_delete(self, tx: Transaction, stack: Stack, caller: Caller, **fields: Any) -> None:
         """Write the intent to delete; used by DeleteStack and RollbackStack."""
         self.retire_change_sets(tx, stack)
+        hierarchy.release(tx, self._journal, stack.nested_sets.values())
         for each in rows.resources(tx, stack.id).values():
             before = each.previous
             if before is not None and before.physical_id != each.applied.physical_id:
