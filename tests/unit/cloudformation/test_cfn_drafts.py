@@ -68,11 +68,6 @@ def test_why_a_change_set_fails(verdict: Verdict, trouble: str, inside: str, rea
     assert found == (reason, "")
 
 
-@pytest.mark.parametrize("status", [StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, StackStatus.UPDATE_COMPLETE])
-def test_what_is_being_cleaned_up_is_no_change(status: StackStatus) -> None:
-    assert drafts.verdict(stack(status), proposal(Verdict.KEEP), new=False) == (drafts.NO_CHANGES, "")
-
-
 def test_a_change_set_that_failed_shows_the_way_to_the_one_that_failed_it() -> None:
     shown = {"Type": "Resource", "ResourceChange": {"LogicalResourceId": "I"}}
     whole = made(changes=(shown,), inner={"I": "arn:inner"})

@@ -22,7 +22,6 @@ from portside.cloud.services.cloudformation.records import (
     ExecutionStatus,
     Spec,
     Stack,
-    StackStatus,
 )
 from portside.cloud.services.cloudformation.resources import registry
 
@@ -33,11 +32,6 @@ NESTED_FAILED = "Nested change set {} was not successfully created: Currently in
 # The reason of a nested change set in CREATE_COMPLETE, which for itself is UNAVAILABLE.
 ONLY_ROOT = "Only executable from the root change set."
 _IMPORT = "Fn::ImportValue"
-# What a nested stack still cleans up after an update that its parent has done with is not part of it any more.
-AT_REST = UPDATABLE | {
-    StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS,
-    StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ def verdict(
     stack: Stack, proposal: Proposal, *, new: bool, inside: Mapping[str, Draft] = MappingProxyType({})
 ) -> tuple[str, str]:
     """Why a change set fails, and what it warns of; both empty if there is nothing."""
-    idle = stack.status in AT_REST and nothing_changes(stack, proposal)
+    idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
     # Somebody may yet make the export before the change set is executed.
     passing = new and proposal.trouble and not proposal.spec.trouble and proposal.plan.changed
     broken = next((each.made.id for each in inside.values() if each.broken), None)

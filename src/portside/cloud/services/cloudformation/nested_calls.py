@@ -115,7 +115,7 @@ class NestedCalls(ImportCalls):
             root=above.root or above.id,
         )
         try:
-            if not new and (stack.held or stack.status not in drafts.AT_REST):
+            if not new:
                 refuse_update(stack)
             return await self._drafted(blank, stack, outer, each, parsed, caller, new=new, depth=depth)
         except (AwsError, EvaluationError) as error:
