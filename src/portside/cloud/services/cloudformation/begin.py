@@ -130,8 +130,7 @@ class Beginnings:
             return {}
 
     def _new(self, stack: Stack, name: str, kind: str, target: Applied, shown: dict[str, Any]) -> Resource:
-        chosen = registry.handler(kind).choose_name(self._ids, stack.name, name, target.properties)
-        target = replace(target, name=chosen)
+        target = replace(target, name=self._name(stack, name, kind, target))
         return Resource(
             stack_id=stack.id,
             logical_id=name,
@@ -143,6 +142,14 @@ class Beginnings:
             step=self._steps.new_step(Kind.CREATE, target, shown),
             touched=stack.status is StackStatus.UPDATE_IN_PROGRESS,
         )
+
+    def _name(self, stack: Stack, logical_id: str, kind: str, target: Applied) -> str:
+        """For a nested stack that a change set has announced, the name that it was announced by."""
+        announced = stack.nested_sets.get(logical_id)
+        found = rows.change_set_by_id(self._db, announced) if announced else None
+        if found is not None and found.kind == "CREATE":
+            return found.stack_name
+        return registry.handler(kind).choose_name(self._ids, stack.name, logical_id, target.properties)
 
     def _changed(
         self, stack: Stack, present: Resource, target: Applied, shown: dict[str, Any], trouble: str
@@ -194,8 +201,7 @@ class Beginnings:
                         rows.save_resource(tx, moved)
                 return None
             case Verdict.REPLACE:
-                handler = registry.handler(present.type)
-                chosen = handler.choose_name(self._ids, stack.name, present.logical_id, target.properties)
+                chosen = self._name(stack, present.logical_id, present.type, target)
                 step = self._steps.new_step(Kind.REPLACE, replace(target, name=chosen), shown)
                 reason = REPLACING
             case _:

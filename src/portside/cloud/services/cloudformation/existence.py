@@ -37,6 +37,8 @@ async def missing(template: Template, values: tuple[Value, ...], calls: Calls, c
     for each in values:
         kind = template.parameters[each.key]["Type"]
         asked = _ASKED.get(parameters.member_type(kind))
+        if each.unknown:
+            continue
         members = parameters.split_list(each.effective) if parameters.is_list(kind) else [each.effective]
         for member in members:
             # What cannot be an identifier is nobody's.

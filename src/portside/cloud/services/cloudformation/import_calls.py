@@ -83,6 +83,7 @@ class ImportCalls(StackCalls):
             endpoint=caller.endpoint,
             failures=(),
             cancelled=False,
+            nested_sets={},
         )
         begun = self._journal.stack(tx, moved, StackStatus.IMPORT_IN_PROGRESS, USER_INITIATED)
         for logical_id, kind, physical_id, name in found.imports:

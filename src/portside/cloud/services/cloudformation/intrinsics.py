@@ -117,6 +117,8 @@ class Evaluator:
     exported: Callable[[str], Any] = _no_exports
     zones: Mapping[str, list[str]] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
+    # Evaluates conditions in this one's place, where not every parameter is known.
+    assuming: Evaluator | None = None
     _conditions: dict[str, bool] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
 
@@ -129,7 +131,8 @@ class Evaluator:
                 raise EvaluationError(f"Template format error: Circular dependency between conditions: [{name}]")
             self._open.add(name)
             try:
-                known = self._conditions[name] = self.truth(self.template.conditions[name])
+                look = self.assuming or self
+                known = self._conditions[name] = look.truth(self.template.conditions[name])
             finally:
                 self._open.discard(name)
         return known

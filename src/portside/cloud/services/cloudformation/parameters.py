@@ -17,6 +17,7 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import dynamic, limits
 from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.intrinsics import UNKNOWN
 from portside.cloud.services.cloudformation.records import Value
 from portside.cloud.services.cloudformation.template import Template
 
@@ -51,6 +52,8 @@ _SPELT = {"z": r"\Z", "k": r"\g"}
 _JAVA = re.compile(r"\\[pPzhR]|&&|\(\?<[A-Za-z]")
 _VERSIONLESS = re.compile(r"\{\{resolve:ssm:(?![^{}]*:[0-9]+\}\})[^{}]*\}\}")
 MASK = "****"
+# Marks a parameter of a nested stack whose value is not known yet; no request over HTTP can carry it.
+PENDING = "portside:pending"
 NO_DEFAULT = object()
 
 
@@ -201,8 +204,9 @@ def as_text(value: Any) -> str:
 
 def choose(template: Template, given: list[Params], previous: tuple[Value, ...] | None) -> dict[str, str]:
     """The value of each declared parameter: sent, kept (`UsePreviousValue`), or default. `previous` is None
-    when the stack is new."""
+    when the stack is new. Of what is not known yet no constraint is asked."""
     check_declarations(template)
+    later = pending(given)
     before = {each.key: each.value for each in previous or ()}
     sent: dict[str, str] = {}
     for each in given:
@@ -237,8 +241,14 @@ def choose(template: Template, given: list[Params], previous: tuple[Value, ...] 
     if missing:
         raise invalid(f"Parameters: [{', '.join(missing)}] must have values")
     for name, value in chosen.items():
-        _check(name, template.parameters[name], value)
+        if name not in later:
+            _check(name, template.parameters[name], value)
     return chosen
+
+
+def pending(given: list[Params]) -> frozenset[str]:
+    """The parameters whose values are not known yet."""
+    return frozenset(each["ParameterKey"] for each in given if each.get(PENDING))
 
 
 def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
@@ -293,11 +303,19 @@ def split_list(value: str) -> list[str]:
 
 
 async def resolve(
-    template: Template, chosen: Mapping[str, str], calls: Calls, caller: Caller
+    template: Template,
+    chosen: Mapping[str, str],
+    calls: Calls,
+    caller: Caller,
+    later: frozenset[str] = frozenset(),
 ) -> tuple[Value, ...]:
-    """Adds what SSM-typed parameters point to; a missing one is refused before anything starts."""
+    """Adds what SSM-typed parameters point to; a missing one is refused before anything starts. `later` are those
+    whose values are not known yet."""
     found: list[Value] = []
     for name, value in chosen.items():
+        if name in later:
+            found.append(Value(name, value, unknown=True))
+            continue
         kind = template.parameters[name]["Type"]
         inner = _SSM_VALUE.fullmatch(kind)
         if inner is None:
@@ -327,8 +345,11 @@ async def resolve(
     return tuple(found)
 
 
-def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = False) -> dict[str, Any]:
-    """What Ref yields for each parameter: text, or a list of texts."""
+def values(
+    template: Template, parameters: tuple[Value, ...], *, masked: bool = False, literal: bool = False
+) -> dict[str, Any]:
+    """What Ref yields for each parameter: text, or a list of texts. `literal` takes what stands in for a value
+    that is not known yet for the value."""
     found: dict[str, Any] = {}
     for each in parameters:
         declared = template.parameters.get(each.key)
@@ -336,8 +357,19 @@ def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = 
             continue
         if masked and (each.hidden or no_echo(declared)):
             found[each.key] = MASK
+        elif each.unknown and not literal:
+            found[each.key] = UNKNOWN
         elif is_list(declared["Type"]):
             found[each.key] = split_list(each.effective)
         else:
             found[each.key] = each.effective
     return found
+
+
+def assumed(template: Template, parameters: tuple[Value, ...], before: tuple[Value, ...]) -> dict[str, Any]:
+    """The parameters as conditions see them, which must come out one way or the other: what is not known yet
+    counts as what it is now."""
+    now = {each.key: each for each in before}
+    return values(
+        template, tuple(now.get(each.key, each) if each.unknown else each for each in parameters), literal=True
+    )

@@ -18,6 +18,9 @@ from portside.cloud.services.cloudformation.records import Applied, Params, Reso
 from portside.cloud.services.cloudformation.schema import Schema
 from portside.cloud.services.cloudformation.template import Template
 
+# How the attributes of a nested stack begin.
+OUTPUTS = "Outputs."
+
 
 class Verdict(StrEnum):
     CREATE = "create"
@@ -188,11 +191,13 @@ class Plan:
 
 @dataclass(slots=True)
 class PlannedView:
-    """Other resources, as far as the plan has come."""
+    """Other resources, as far as the plan has come. `foreseen` holds, by logical id, the outputs of nested stacks
+    that will be what they are, where the stacks inside are planned as well."""
 
     template: Template
     planned: Mapping[str, Planned]
     facts: Callable[[str], Facts]
+    foreseen: Mapping[str, Params] = field(default_factory=dict)
 
     def ref(self, logical_id: str) -> Any:
         found = self._find(logical_id)
@@ -203,6 +208,8 @@ class PlannedView:
     def attribute(self, logical_id: str, name: str) -> Any:
         found = self._find(logical_id)
         facts = self.facts(found.type)
+        if logical_id in self.foreseen and name.startswith(OUTPUTS):
+            return self.foreseen[logical_id].get(name.removeprefix(OUTPUTS), UNKNOWN)
         if not facts.has_attribute(name):
             # The operation is given up before anybody needs the value (`attributes.py`).
             return UNKNOWN

@@ -99,7 +99,7 @@ def evaluator(
     *,
     masked: bool = False,
 ) -> Evaluator:
-    return Evaluator(
+    look = Evaluator(
         template=template,
         parameters=parameters.values(template, spec.parameters, masked=masked),
         surroundings=Surroundings(stack.account, stack.region, stack.id, stack.name, spec.notifications),
@@ -107,6 +107,10 @@ def evaluator(
         exported=partial(rows.export, db, stack.region),
         zones=zones,
     )
+    if any(each.unknown for each in spec.parameters):
+        known = parameters.assumed(template, spec.parameters, stack.spec.parameters)
+        look.assuming = Evaluator(template, known, look.surroundings, zones=zones)
+    return look
 
 
 def caller_of(stack: Stack) -> Caller:
