@@ -259,8 +259,8 @@ def test_an_image_of_years_ago_is_taken_as_a_parameter(aws: Account, kind: str) 
     assert {"name": "ecs.ami-id", "value": "ami-1c002379"} in registered(aws, name)["attributes"]
     if kind != "String":
         aws.begin("wrong", helped(Image={"Type": kind}), Image="ubuntu")
-        why = "parameter value ubuntu for parameter name Image does not exist"
-        assert [each for each in aws.failed("wrong") if why in each]
+        missing = "parameter value ubuntu for parameter name Image does not exist"
+        assert any(missing in each for each in aws.failed("wrong"))
 
 
 def test_an_alarm_with_a_simple_scaling_policy_adds_an_instance(aws: Account) -> None:

@@ -145,3 +145,16 @@ async def test_defaults_name_their_versions(world: World) -> None:
     assert await world.create("web", json.loads(body(template))) == "CREATE_COMPLETE"
     assert (await world.stack("web"))["Outputs"][0]["OutputValue"] == "one"
     assert shown(world) == "one"
+
+
+async def test_a_reference_that_turns_out_to_be_none_fails_its_resource(world: World) -> None:
+    keep(world, "/greeting", "one")
+    template = topic("{{resolve:ssm:/greeting}}")
+    template["Resources"]["P"] = parameter("x", Properties={"Description": "a b"})
+    late = {"Fn::Sub": "{{resolve:ssm:${P}:${P.Description}}}"}
+    template["Resources"]["Q"] = parameter(late, DependsOn="A")
+    assert await world.create("web", template) == "ROLLBACK_COMPLETE"
+    failed = [reason for _, status, reason in await world.events("web") if status == "CREATE_FAILED"]
+    assert (
+        len(failed) == 1 and failed[0].startswith("Parameters: [ssm:") and failed[0].endswith("cannot be found.")
+    )

@@ -82,7 +82,7 @@ class Beginnings:
             replace_policy=declared.replace_policy,
             creation_policy=found.get("creation", {}),
             update_policy=found.get("update", {}),
-            stored=_stored(wanted, stack.spec.stored),
+            stored=dynamic.among(stack.spec.stored, wanted),
         )
         resource: Resource | None
         if present is None:
@@ -280,11 +280,6 @@ def in_doubt(before: dict[str, Any], attempted: dict[str, Any], wanted: dict[str
         if name in side:
             found[name] = side[name]
     return found
-
-
-def _stored(wanted: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
-    """What is known of the parameters of the store that properties refer to."""
-    return {each: known[each] for each in dynamic.named(wanted) if each in known} if known else {}
 
 
 def refused(stack: Stack, action: str, logical_id: str, kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from portside.cloud.services.cloudformation import dynamic, functions
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.functions import Place
-from portside.cloud.services.cloudformation.graph import cycle
+from portside.cloud.services.cloudformation.graph import cycle, stuck
 from portside.cloud.services.cloudformation.references import (
     attributes_in_sub,
     called_in,
@@ -259,9 +259,10 @@ def _imports(value: Any) -> Iterator[Any]:
 
 
 def _check_cycles(template: Template) -> None:
-    found = cycle({name: template.dependencies(name) for name in template.resources})
-    for name, declared in template.resources.items():
-        if not found and name in declared.needs():
-            found = [name]
+    needs = {
+        name: (*template.dependencies(name), *((name,) if name in declared.needs() else ()))
+        for name, declared in template.resources.items()
+    }
+    found = stuck(needs)
     if found:
         raise invalid(f"Circular dependency between resources: [{', '.join(found)}]")

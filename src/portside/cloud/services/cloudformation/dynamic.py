@@ -96,6 +96,14 @@ async def look_up(names: Iterable[str], calls: Calls, caller: Caller) -> dict[st
     return found
 
 
+def among(stored: Mapping[str, str], value: Any) -> dict[str, str]:
+    """What of the known parameters `value` refers to."""
+    if not stored:
+        return {}
+    found = [name for text, _ in _texts(value, "") for service, name in _STORED.findall(text) if service == "ssm"]
+    return {name: stored[name] for name in found if name in stored}
+
+
 def missing(name: str, service: str = "ssm") -> str:
     return f"Parameters: [{service}:{name}] cannot be found."
 

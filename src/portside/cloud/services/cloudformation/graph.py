@@ -28,6 +28,12 @@ def order(needs: Mapping[str, Iterable[str]]) -> list[str]:
     return found
 
 
+def stuck(needs: Mapping[str, Iterable[str]]) -> list[str]:
+    """The names that cannot be put in order, in the given order: those of cycles, and what hangs on them."""
+    ordered = set(order(needs))
+    return [name for name in needs if name not in ordered]
+
+
 def cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """The names of a circular dependency in the given order, empty if there is none."""
     known = {name: [other for other in others if other in needs] for name, others in needs.items()}
