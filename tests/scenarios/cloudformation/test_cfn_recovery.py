@@ -282,3 +282,32 @@ async def test_snapshots_are_refused_where_there_are_none(world: World) -> None:
         assert refused.message == (
             "Template error: resource type AWS::SSM::Parameter does not support deletion policy Snapshot"
         )
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "broken"),
+    [
+        ("CREATE", "ROLLBACK_COMPLETE", "begin.Beginnings.begin"),
+        ("UPDATE", "UPDATE_ROLLBACK_COMPLETE", "begin.Beginnings.begin"),
+        ("DELETE", "DELETE_FAILED", "undo.Undo.remove_all"),
+    ],
+)
+async def test_an_operation_that_only_meets_faults_of_ours_ends_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, begun: str, ended: str, broken: str
+) -> None:
+    if begun != "CREATE":
+        await world.create("web", {"Resources": {"A": parameter("1")}})
+
+    def by_chance(*given: Any, **named: Any) -> Any:
+        raise ZeroDivisionError("by chance")
+
+    more = {} if begun == "DELETE" else {"TemplateBody": json.dumps({"Resources": {"A": parameter("2")}})}
+    with monkeypatch.context() as patched:
+        patched.setattr(f"portside.cloud.services.cloudformation.{broken}", by_chance)
+        await world.call(f"{begun.title()}Stack", StackName="web", **more)
+        assert await world.settle("web") == ended
+    reasons = [reason for _, _, reason in await world.events("web")]
+    assert any("Internal Failure (portside failed: ZeroDivisionError('by chance'))" in each for each in reasons)
+    await world.call("DeleteStack", StackName="web")
+    assert await world.settle("web") in ("DELETE_COMPLETE", "")
+    assert world.fake.parameters == {}

@@ -59,6 +59,17 @@ HOLD_POLL = 5.0
 TIMED_OUT = "Stack creation time exceeded the specified timeout."
 # A turn makes one pass over the resources that are due; calls to services are short, waiting is not done here.
 TURN_LIMIT = 300.0
+# So often in a row a turn may end in a fault of our own before the operation fails of it: the pauses in between come
+# to about 25 s.
+MOST_FAULTS = 8
+# Where what is not on its way forward comes to then. Clean-up gives up, as on AWS.
+_FAULTY = {
+    StackStatus.ROLLBACK_IN_PROGRESS: StackStatus.ROLLBACK_FAILED,
+    StackStatus.DELETE_IN_PROGRESS: StackStatus.DELETE_FAILED,
+    StackStatus.UPDATE_ROLLBACK_IN_PROGRESS: StackStatus.UPDATE_ROLLBACK_FAILED,
+    StackStatus.UPDATE_COMPLETE_CLEANUP_IN_PROGRESS: StackStatus.UPDATE_COMPLETE,
+    StackStatus.UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS: StackStatus.UPDATE_ROLLBACK_COMPLETE,
+}
 
 
 class StackLoop:
@@ -110,6 +121,7 @@ class StackLoop:
             removals=removals,
             cleaning=self._cleaning,
         )
+        self._faults: dict[str, int] = {}
         self._loop = Loop("cloudformation.stack", self.turn, clock, self._log, turn_limit=TURN_LIMIT)
 
     async def __aenter__(self) -> StackLoop:
@@ -129,6 +141,36 @@ class StackLoop:
             self._loop.wake(stack_id)
 
     async def turn(self, stack_id: str) -> TurnResult:
+        try:
+            result = await self._turn(stack_id)
+        except Exception as error:
+            faults = self._faults[stack_id] = self._faults.get(stack_id, 0) + 1
+            ended = self._give_up(stack_id, error) if faults >= MOST_FAULTS else None
+            if ended is None:
+                raise
+            self._log.error("operation given up", stack=stack_id, error=repr(error), exc_info=error)
+            result = ended
+        self._faults.pop(stack_id, None)
+        return result
+
+    def _give_up(self, stack_id: str, error: Exception) -> TurnResult | None:
+        """An operation that cannot go on for a fault of our own ends; None where it can only be tried again."""
+        stack = rows.stack_by_id(self._db, stack_id)
+        if stack is None:
+            return Done()
+        reason = f"Internal Failure (portside failed: {error!r})"
+        if stack.status in (StackStatus.CREATE_IN_PROGRESS, StackStatus.UPDATE_IN_PROGRESS):
+            return self._failing.give_up(stack, reason)
+        ended = _FAULTY.get(stack.status)
+        if ended is None:
+            return None
+        with self._db.write() as tx:
+            if not self._failing.still(tx, stack):
+                return After(0.0)
+            self._journal.stack(tx, stack, ended, reason)
+        return Done()
+
+    async def _turn(self, stack_id: str) -> TurnResult:
         stack = rows.stack_by_id(self._db, stack_id)
         if stack is None:
             return Done()
