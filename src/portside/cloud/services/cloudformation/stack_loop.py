@@ -59,8 +59,8 @@ HOLD_POLL = 5.0
 TIMED_OUT = "Stack creation time exceeded the specified timeout."
 # A turn makes one pass over the resources that are due; calls to services are short, waiting is not done here.
 TURN_LIMIT = 300.0
-# So often in a row a turn may end in a fault of our own before the operation fails of it: the pauses in between come
-# to about 25 s.
+# So often in a row a turn may end in a fault of our own before the operation fails of it: the pauses in between
+# come to about 25 s.
 MOST_FAULTS = 8
 # Where what is not on its way forward comes to then. Clean-up gives up, as on AWS.
 _FAULTY = {
