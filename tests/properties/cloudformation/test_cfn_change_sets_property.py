@@ -97,6 +97,8 @@ def foreseen_in_vain(changes: list[dict[str, Any]]) -> set[str]:
         and all(
             detail["Evaluation"] == "Dynamic" or "KNOWN_AFTER_APPLY" in detail["Target"].get("AfterValue", "")
             for detail in each["ResourceChange"]["Details"]
+            # Policies are taken over without touching the resource.
+            if detail["Target"]["Attribute"] not in ("DeletionPolicy", "UpdateReplacePolicy")
         )
     }
 
