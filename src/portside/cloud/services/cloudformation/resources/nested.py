@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Params
+from portside.cloud.services.cloudformation import secrecy
 from portside.cloud.services.cloudformation.resources.handler import Handler, PlainFailure, Work
 from portside.cloud.services.cloudformation.resources.naming import NameStyle, Suffix
 
@@ -148,11 +149,7 @@ class NestedStack(Handler):
 def _hidden(work: Work, params: Params) -> list[str]:
     """The parameters that are given what the parent stack does not show."""
     secrets = work.secrets()
-    return [
-        each["ParameterKey"]
-        for each in params["Parameters"]
-        if any(secret in each["ParameterValue"] for secret in secrets)
-    ]
+    return [each["ParameterKey"] for each in params["Parameters"] if secrecy.told(each["ParameterValue"], secrets)]
 
 
 def _may_be_deleted(status: str) -> bool:
