@@ -64,7 +64,7 @@ class Account:
         self.invented: Invented
         self._stacks = 0
         endpoint = f"http://{ADDRESS}:{cloud.server.port}"
-        self._caller = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint=endpoint)
+        self._caller = Caller.root(ACCOUNT, REGION, endpoint=endpoint)
         self._told: set[str] = set()
 
     async def call(self, service: str, operation: str, **params: Any) -> Any:

@@ -22,7 +22,7 @@ from portside.cloud.services.cloudformation.api import CloudFormationApi
 from portside.testing.clock import VirtualClock
 from portside.testing.server import quiet_log
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root", endpoint="http://127.0.0.1:4566")
+CALLER = Caller.root("000000000000", "us-east-1", endpoint="http://127.0.0.1:4566")
 
 
 class FakeServices:
@@ -31,6 +31,8 @@ class FakeServices:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.parameters: dict[str, Params] = {}
+        # What parameters held: by their names, then by version.
+        self.versions: dict[str, dict[str, str]] = {}
         self.topics: dict[str, Params] = {}
         self.groups: dict[str, Params] = {}
         self.repositories: dict[str, Params] = {}
@@ -100,7 +102,10 @@ class FakeServices:
     # SSM
 
     def ssm_GetParameter(self, params: Params, caller: Caller) -> Params:
+        name, _, version = params["Name"].rpartition(":")
         found = self.parameters.get(params["Name"])
+        if version.isdigit() and version in self.versions.get(name, {}):
+            found = self.parameters[name] | {"Value": self.versions[name][version]}
         if found is None:
             raise AwsError("ParameterNotFound", "")
         return {"Parameter": found}

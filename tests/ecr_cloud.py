@@ -26,7 +26,7 @@ from portside.cloud.services.ecr.registry import Permit
 from portside.cloud.services.ecr.service import Ecr
 from portside.testing.server import ACCOUNT, REGION, quiet_log, serve
 
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
+CALLER = Caller.root(ACCOUNT, REGION, endpoint="http://127.0.0.1:4566")
 
 
 def _database(directory: Path) -> Database:

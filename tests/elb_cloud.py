@@ -22,7 +22,7 @@ from portside.testing.prober import FakeProber
 from portside.testing.proxy import FakeProxy
 from portside.testing.server import ACCOUNT, REGION, quiet_log
 
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root")
+CALLER = Caller.root(ACCOUNT, REGION)
 VPC = "vpc-1"
 SUBNETS = ["subnet-a", "subnet-b"]
 

@@ -93,6 +93,37 @@ def outer(bad: bool = False) -> dict[str, Any]:
     return {"Resources": resources}
 
 
+# Change sets of stacks in stacks
+
+
+def wider() -> dict[str, Any]:
+    """One that changes, one that comes; between them may come what fails."""
+    made = outer(bad=True)
+    url = "https://bucket.s3.amazonaws.com/late.json"
+    made["Resources"]["Late"] = {
+        "Type": "AWS::CloudFormation::Stack",
+        "Properties": {"TemplateURL": url, "Parameters": {"V": {"Fn::GetAtt": ["Inner", "Outputs.Value"]}}},
+        "DependsOn": "Added",
+    }
+    return made
+
+
+def store_late(world: World) -> None:
+    late = {"Parameters": {"V": {"Type": "String"}}, "Resources": {"L": parameter({"Ref": "V"})}}
+    world.fake.objects["bucket/late.json"] = json.dumps(late)
+
+
+async def show(world: World) -> None:
+    store_late(world)
+    await ask("CreateChangeSet", wider(), ChangeSetName="c", IncludeNestedStacks=True)(world)
+    # What was shown is what counts.
+    await store("3")(world)
+
+
+SHOWN = (store("1"), ask("CreateStack", outer()), store("2"), show)
+EXECUTE = ask("ExecuteChangeSet", ChangeSetName="c")
+
+
 # Signals
 
 
@@ -138,6 +169,10 @@ STORIES = {
         ask("UpdateStack", outer(bad=True)),
         frozenset({"UPDATE_ROLLBACK_COMPLETE"}),
         break_repository,
+    ),
+    "change sets of a hierarchy": Story(SHOWN, EXECUTE, frozenset({"UPDATE_COMPLETE"})),
+    "change sets of a hierarchy that turns back": Story(
+        SHOWN, EXECUTE, frozenset({"UPDATE_ROLLBACK_COMPLETE"}), break_repository
     ),
     "signals": Story((), ask("CreateStack", signalled()), frozenset({"CREATE_COMPLETE"}), launching),
     "rolling update": Story(
@@ -194,6 +229,7 @@ async def check(world: World, ends: frozenset[str]) -> None:
             for one, other in itertools.pairwise(ended):
                 assert (one, other) != ("CREATE_COMPLETE", "CREATE_COMPLETE")
     assert {kind: sorted(names) for kind, names in owned.items()} == held
+    assert "p3" not in world.fake.parameters
     assert world.database.read("SELECT * FROM cfn_leftover") == []
     groups: Launching | None = getattr(world.fake, "launching", None)
     for each in groups.groups.values() if groups else ():
@@ -205,7 +241,7 @@ async def settle(world: World) -> None:
     """All stacks come to rest, or the process dies."""
 
     def at_rest() -> bool:
-        busy = "SELECT 1 FROM cfn_stack WHERE status LIKE '%IN_PROGRESS'"
+        busy = "SELECT 1 FROM cfn_stack WHERE status LIKE '%IN_PROGRESS' AND status <> 'REVIEW_IN_PROGRESS'"
         return world.fake.dead or not world.database.read(busy)
 
     await world.until(at_rest, 4 * 3600.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -118,6 +120,61 @@ async def test_br_25_every_replica_gets_requests_over_kept_connections(envoy: En
         assert set(bodies) == {"a", "b", "c"}
         assert max(bodies.count(name) for name in "abc") <= 15
         assert a.connections <= 2
+
+
+async def test_what_is_under_way_to_an_endpoint_that_leaves_goes_on(envoy: EnvoyProxy) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(
+        line: str, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        asked.set()
+        await answered.wait()
+        writer.write(reply("late"))
+        await writer.drain()
+        return True
+
+    port = free_port()
+    async with backend(answer=late) as leaves, backend("stays") as stays:
+        there = Endpoint("127.0.0.1", leaves.port)
+        sticky = Route(Match(), Forward((("web", 1),), sticky_targets=(("web", 60.0),)))
+        await envoy.apply(snapshot(port, sticky, clusters=(cluster(leaves),)))
+        assert not await envoy.busy("web", there)
+        under_way = asyncio.create_task(get(port))
+        await asked.wait()
+        assert await envoy.busy("web", there)
+        await envoy.apply(snapshot(port, sticky, clusters=(cluster(stays, leaving=(there,)),)))
+        assert {(await get(port))[1] for _ in range(10)} == {"stays"}
+        assert await envoy.busy("web", there)
+        assert not await envoy.busy("web", Endpoint("127.0.0.1", stays.port))
+        answered.set()
+        status, body, headers = await under_way
+        assert (status, body) == (200, "late")
+        assert not await envoy.busy("web", there), "its connection is kept, but nothing is under way"
+        cookie = headers["set-cookie"].split(";")[0]
+        assert (await get(port, headers={"Cookie": cookie}))[1] == "stays"
+        await envoy.apply(snapshot(port, sticky, clusters=(cluster(stays),)))
+        assert not await envoy.busy("web", there)
+
+
+async def test_a_request_that_waits_for_its_connection_is_under_way(envoy: EnvoyProxy) -> None:
+    port = free_port()
+    with socket.socket() as full, contextlib.ExitStack() as clients:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        there = Endpoint("127.0.0.1", full.getsockname()[1])
+        for _ in range(2):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((there.address, there.port))
+        await envoy.apply(snapshot(port, clusters=(Cluster("web", (there,)),)))
+        request = asyncio.create_task(get(port))
+        async with asyncio.timeout(5):
+            while not await envoy.busy("web", there):
+                await asyncio.sleep(0.01)
+        await envoy.apply(snapshot(port, clusters=(Cluster("web", (), leaving=(there,)),)))
+        assert await envoy.busy("web", there)
+        request.cancel()
 
 
 async def test_generated_errors(envoy: EnvoyProxy) -> None:

@@ -65,7 +65,7 @@ async def test_a_taken_port_is_named_and_the_rest_is_served(proxy: FakeProxy | E
         with pytest.raises(ProxyError) as refused:
             await proxy.apply(Snapshot((listener(taken), listener(free))))
         assert refused.value.reason == expected
-        assert refused.value.partial
+        assert refused.value.missing == {("127.0.0.1", taken)}
         assert serves(proxy, free)
     if isinstance(proxy, FakeProxy):
         proxy.taken.clear()

@@ -28,7 +28,7 @@ from portside.testing.engine import RUNS, FakeEngine, Program
 from portside.testing.server import ACCOUNT, REGION, quiet_log
 
 CLOUD = "test"
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root")
+CALLER = Caller.root(ACCOUNT, REGION)
 
 
 class NoRegistry:

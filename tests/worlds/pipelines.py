@@ -28,7 +28,7 @@ from portside.testing.clock import VirtualClock
 from portside.testing.repositories import FakeRepositories
 from portside.testing.server import ACCOUNT, REGION, quiet_log
 
-ROOT = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", endpoint="http://127.0.0.1:4566")
+ROOT = Caller.root(ACCOUNT, REGION, endpoint="http://127.0.0.1:4566")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/pipeline"
 DEPLOY_ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
 BUCKET = "artifacts"

@@ -17,12 +17,14 @@ from portside.cloud.machine.proxy import (
 
 
 class FakeProxy:
-    """`taken` are addresses that some other program listens on; `broken` refuses everything with that reason."""
+    """`taken` are addresses that some other program listens on; `broken` refuses everything with that reason;
+    `occupied` are endpoints that requests are under way to."""
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
         self.taken: set[tuple[str, int]] = set()
         self.broken: str | None = None
+        self.occupied: set[Endpoint] = set()
         self.stopped = False
         self.run = 1
         self.counts: dict[str, ClusterCounts] = {}
@@ -42,13 +44,14 @@ class FakeProxy:
 
     async def apply(self, snapshot: Snapshot) -> None:
         if self.broken is not None:
-            raise ProxyError(self.broken, partial=False)
+            raise ProxyError(self.broken)
         kept = tuple(li for li in snapshot.listeners if (li.address, li.port) not in self.taken)
         left = [li for li in snapshot.listeners if li not in kept]
         self._served = Snapshot(kept, snapshot.clusters)
         self.snapshots.append(snapshot)
         if left:
-            raise ProxyError("; ".join(_cannot_listen(li.address, li.port) for li in left), partial=True)
+            missing = [(li.address, li.port) for li in left]
+            raise ProxyError("; ".join(_cannot_listen(*each) for each in missing), missing=missing)
 
     async def obstacle(self, address: str, port: int) -> str | None:
         return _cannot_listen(address, port) if (address, port) in self.taken else None
@@ -58,6 +61,11 @@ class FakeProxy:
         self.run += 1
         self.counts.clear()
         self.sockets.clear()
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        if self.broken is not None:
+            raise ProxyError(self.broken)
+        return endpoint in self.occupied
 
     async def statistics(self) -> Statistics:
         if self.broken is not None:

@@ -13,7 +13,7 @@ from portside.cloud.services.ancillary import Ancillary
 from portside.cloud.services.calls import Caller
 from portside.testing.server import ACCOUNT, quiet_log, serve
 
-CALLER = Caller(ACCOUNT, "eu-west-1", "arn:aws:iam::000000000000:root", "portside")
+CALLER = Caller.root(ACCOUNT, "eu-west-1", "portside")
 TRUST = '{"Version": "2012-10-17", "Statement": []}'
 
 

@@ -23,7 +23,7 @@ from portside.testing.clock import VirtualClock
 from portside.testing.server import ACCOUNT, quiet_log
 
 REGION = "eu-west-1"
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "portside")
+CALLER = Caller.root(ACCOUNT, REGION, "portside")
 LAUNCH, TERMINATE = "autoscaling:EC2_INSTANCE_LAUNCH", "autoscaling:EC2_INSTANCE_TERMINATE"
 TEST = "autoscaling:TEST_NOTIFICATION"
 

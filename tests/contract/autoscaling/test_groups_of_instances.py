@@ -17,7 +17,7 @@ from portside.testing.clock import VirtualClock
 from portside.testing.server import ACCOUNT, quiet_log, serve
 
 REGION = "eu-west-1"
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "portside")
+CALLER = Caller.root(ACCOUNT, REGION, "portside")
 
 
 class Groups:

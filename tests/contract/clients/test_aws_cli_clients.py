@@ -246,6 +246,28 @@ def test_deploy(aws: Cli) -> None:
     assert "No changes to deploy" in aws.run(*words, "--no-fail-on-empty-changeset")
 
 
+@pytest.mark.client("awscli1", "awscli2", works="`create-change-set --include-nested-stacks`")
+def test_change_sets_of_nested_stacks(aws: Cli) -> None:
+    place, bucket = aws.run.directory, f"nested-{aws.region}"
+    aws.cloud.bucket(bucket, aws.region)
+    (place / "inner.json").write_text(json.dumps(INNER))
+    aws.run("s3", "cp", "inner.json", f"s3://{bucket}/inner.json")
+    url = f"https://{bucket}.s3.amazonaws.com/inner.json"
+    inside = {"In": {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": url}}}
+    (place / "whole.json").write_text(json.dumps({"Resources": inside}))
+    names = ("--stack-name", "whole", "--change-set-name", "all")
+    words = ("--change-set-type", "CREATE", "--include-nested-stacks", "--template-body", "file://whole.json")
+    aws.run("cloudformation", "create-change-set", *names, *words)
+    aws.run("cloudformation", "wait", "change-set-create-complete", *names)
+    query = ("--query", "Changes[].ResourceChange.ChangeSetId")
+    nested = aws.text("cloudformation", "describe-change-set", *names, *query)
+    query = ("--query", "[Status, StatusReason]")
+    said = aws.text("cloudformation", "describe-change-set", "--change-set-name", nested, *query)
+    assert said == "CREATE_COMPLETE\tOnly executable from the root change set."
+    aws.run("cloudformation", "execute-change-set", *names)
+    assert aws.cloud.settled("whole", aws.region) == "CREATE_COMPLETE"
+
+
 @pytest.mark.client("awscli1", works="`cloudformation package`")
 @pytest.mark.client(
     "awscli2", gap="`cloudformation package`", why="it uploads to AWS's own S3, whatever `--endpoint-url` says"

@@ -87,6 +87,17 @@ RESOURCES: dict[str, Any] = {
     "Profile": kind("IAM::InstanceProfile", InstanceProfileName="p", Roles=[{"Ref": "Role"}]),
     "Parameter": kind("SSM::Parameter", Name="/app/x", Type="String", Value="one", Tags={"a": "b"}),
     "Topic": kind("SNS::Topic", TopicName="news", DisplayName="News", Tags=[{"Key": "a", "Value": "b"}]),
+    "Dead": kind("SQS::Queue", QueueName="dead.fifo", FifoQueue=True, ContentBasedDeduplication=True),
+    "Letters": kind("SQS::Queue", QueueName="letters"),
+    "Queue": kind(
+        "SQS::Queue",
+        QueueName="12345",
+        VisibilityTimeout="30",
+        DelaySeconds=5,
+        SqsManagedSseEnabled=True,
+        RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["Letters", "Arn"]}, "maxReceiveCount": 3},
+        Tags=[{"Key": "a", "Value": "b"}],
+    ),
     "Bucket": kind(
         "S3::Bucket",
         BucketName="drift-bucket",
@@ -253,10 +264,13 @@ async def test_what_nobody_touched_is_in_sync_and_what_boto3_changes_is_found(di
                          VersioningConfiguration={"Status": "Suspended"})  # fmt: skip
         await running.do("ec2", "authorize_security_group_ingress", GroupId=group, IpProtocol="tcp",
                          FromPort=443, ToPort=443, CidrIp="0.0.0.0/0")  # fmt: skip
+        url = (await running.do("sqs", "get_queue_url", QueueName="12345"))["QueueUrl"]
+        await running.do("sqs", "set_queue_attributes", QueueUrl=url,
+                         Attributes={"VisibilityTimeout": "60", "RedrivePolicy": ""})  # fmt: skip
         await running.do("cloudwatch", "delete_alarms", AlarmNames=["high"])
         await running.do("autoscaling", "update_auto_scaling_group", AutoScalingGroupName="fleet", MaxSize=3)
         ending, found = await drift(running, "web")
-        assert (ending["StackDriftStatus"], ending["DriftedStackResourceCount"]) == ("DRIFTED", 8)
+        assert (ending["StackDriftStatus"], ending["DriftedStackResourceCount"]) == ("DRIFTED", 9)
         paths = {
             name: sorted((each["DifferenceType"], each["PropertyPath"]) for each in one["PropertyDifferences"])
             for name, one in found.items()
@@ -267,6 +281,7 @@ async def test_what_nobody_touched_is_in_sync_and_what_boto3_changes_is_found(di
             "Logs": [("REMOVE", "/RetentionInDays")],
             "Role": [("ADD", "/Tags/1"), ("REMOVE", "/Policies/0")],
             "Parameter": [("NOT_EQUAL", "/Value")],
+            "Queue": [("NOT_EQUAL", "/VisibilityTimeout"), ("REMOVE", "/RedrivePolicy")],
             "Bucket": [("NOT_EQUAL", "/VersioningConfiguration/Status")],
             "Group": [("ADD", "/SecurityGroupIngress/2")],
             "Fleet": [("NOT_EQUAL", "/MaxSize")],

@@ -244,6 +244,65 @@ async def test_a_port_that_is_taken_leaves_nothing_behind(tmp_path: Path) -> Non
         assert (await elb("describe_listeners", LoadBalancerArn=balancer))["Listeners"] == []
 
 
+async def test_a_listener_is_answered_for_once_it_listens(tmp_path: Path) -> None:
+    async with clients(tmp_path) as (elb, cloud):
+        balancer, group = await made(elb)
+        cloud.proxy.broken = "Envoy ended at its start: no memory"
+        wanted = {"LoadBalancerArn": balancer, "Protocol": "HTTP", "Port": 80, "DefaultActions": forward(group)}
+        assert await elb.refused("create_listener", **wanted) == (
+            "ServiceUnavailable",
+            "The load balancer does not listen on port 80 of this machine yet: Envoy ended at its start: no memory",
+        )
+        cloud.proxy.broken = None
+        listener = (await elb("create_listener", **wanted))["Listeners"][0]["ListenerArn"]
+        assert [(each.address, each.port) for each in cloud.proxy.served.listeners] == [("127.0.0.1", 80)]
+        await elb("modify_listener", ListenerArn=listener, Port=81)
+        assert [each.port for each in cloud.proxy.served.listeners] == [81]
+        await elb("delete_listener", ListenerArn=listener)
+        assert cloud.proxy.served.listeners == ()
+
+
+async def test_a_listener_without_its_port_does_not_keep_others_from_theirs(tmp_path: Path) -> None:
+    async with clients(tmp_path) as (elb, cloud):
+        balancer, group = await made(elb)
+        first = await listening(elb, balancer, group, 80)
+        cloud.proxy.taken.add(("127.0.0.1", 80))
+        await listening(elb, balancer, group, 81)
+        assert [each.port for each in cloud.proxy.served.listeners] == [81]
+        attributes = [{"Key": "routing.http.response.server.enabled", "Value": "false"}]
+        await elb("modify_listener_attributes", ListenerArn=first, Attributes=attributes)
+
+
+async def test_rules_are_answered_for_once_requests_follow_them(tmp_path: Path) -> None:
+    async with clients(tmp_path) as (elb, cloud):
+        balancer, group = await made(elb)
+        listener = await listening(elb, balancer, group)
+
+        def paths() -> list[str]:
+            hosts = cloud.proxy.served.listeners[0].hosts
+            return [value for route in hosts[0].routes for value in route.match.paths]
+
+        async def rule(path: str, priority: int) -> str:
+            made = await elb(
+                "create_rule",
+                ListenerArn=listener,
+                Priority=priority,
+                Conditions=[{"Field": "path-pattern", "Values": [path]}],
+                Actions=forward(group),
+            )
+            return str(made["Rules"][0]["RuleArn"])
+
+        one, two = await rule("/one", 1), await rule("/two", 2)
+        assert paths() == ["/one", "/two"]
+        await elb("set_rule_priorities", RulePriorities=[{"RuleArn": one, "Priority": 3}])
+        assert paths() == ["/two", "/one"]
+        changed = [{"Field": "path-pattern", "Values": ["/three"]}]
+        await elb("modify_rule", RuleArn=one, Conditions=changed)
+        assert paths() == ["/two", "/three"]
+        await elb("delete_rule", RuleArn=two)
+        assert paths() == ["/three"]
+
+
 async def test_listeners_that_are_not_offered_are_refused_in_plain_words(tmp_path: Path) -> None:
     async with clients(tmp_path) as (elb, _):
         balancer, group = await made(elb)

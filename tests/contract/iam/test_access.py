@@ -24,7 +24,7 @@ from portside.cloud.services.sts.api import StsApi
 from portside.testing.server import quiet_log
 
 ACCOUNT = "123456789012"
-ROOT = Caller(ACCOUNT, "us-east-1", f"arn:aws:iam::{ACCOUNT}:root", "a", "http://127.0.0.1:1")
+ROOT = Caller.root(ACCOUNT, "us-east-1", "a", endpoint="http://127.0.0.1:1")
 
 
 class Clock(SystemClock):

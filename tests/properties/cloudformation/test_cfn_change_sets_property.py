@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from cfn_templates import definition, service, topic
@@ -60,12 +60,15 @@ def templates(draw: Draw) -> dict[str, Any]:
     }
 
 
+# Taken over without touching the resource.
+SILENT = {"DeletionPolicy", "UpdateReplacePolicy"}
+
+
 def shown(changes: list[dict[str, Any]]) -> dict[str, str]:
     found = {}
     for each in changes:
         change = each["ResourceChange"]
-        if not set(change["Scope"]) - {"DeletionPolicy", "UpdateReplacePolicy"} and change["Action"] == "Modify":
-            # Taken over without touching the resource.
+        if not set(change["Scope"]) - SILENT and change["Action"] == "Modify":
             continue
         replaced = change.get("Replacement")
         found[change["LogicalResourceId"]] = (
@@ -97,8 +100,7 @@ def foreseen_in_vain(changes: list[dict[str, Any]]) -> set[str]:
         and all(
             detail["Evaluation"] == "Dynamic" or "KNOWN_AFTER_APPLY" in detail["Target"].get("AfterValue", "")
             for detail in each["ResourceChange"]["Details"]
-            # Policies are taken over without touching the resource.
-            if detail["Target"]["Attribute"] not in ("DeletionPolicy", "UpdateReplacePolicy")
+            if detail["Target"]["Attribute"] not in SILENT
         )
     }
 
@@ -114,6 +116,15 @@ def same(wanted: dict[str, str], found: dict[str, str], perhaps: set[str]) -> bo
     )
 
 
+@example(
+    {"Resources": {"B": parameter("two")}},
+    {
+        "Resources": {
+            "A": topic(DisplayName="two"),
+            "B": parameter({"Fn::GetAtt": ["A", "DisplayName"]}) | {"DeletionPolicy": "Retain"},
+        }
+    },
+)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(templates(), templates())
 def test_the_execution_of_a_change_set_is_what_it_showed(before: dict[str, Any], after: dict[str, Any]) -> None:

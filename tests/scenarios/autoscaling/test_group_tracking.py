@@ -14,7 +14,7 @@ from portside.cloud.services.autoscaling.tracking_policies import TrackingPolici
 from portside.cloud.services.calls import Caller
 from portside.testing.server import ACCOUNT, REGION, quiet_log
 
-INSIDE = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root")
+INSIDE = Caller.root(ACCOUNT, REGION)
 CPU = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}}
 
 

@@ -18,7 +18,7 @@ from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
 from portside.testing.server import ACCOUNT, quiet_log
 
-USER = Caller(ACCOUNT, "us-east-1", f"arn:aws:iam::{ACCOUNT}:root", "portside")
+USER = Caller.root(ACCOUNT, "us-east-1", "portside")
 HOUR = 3600.0
 
 

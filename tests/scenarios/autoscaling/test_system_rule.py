@@ -12,7 +12,7 @@ from portside.testing.server import ACCOUNT, REGION, quiet_log
 from worlds.ecs import virtual_world
 
 GROUP = "group"
-USER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "key")
+USER = Caller.root(ACCOUNT, REGION, "key")
 
 
 def policy_arn(name):

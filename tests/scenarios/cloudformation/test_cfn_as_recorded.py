@@ -34,6 +34,13 @@ async def test_what_cannot_be_a_name_is_refused(world: World, name: str) -> None
     )
     if len(name) <= 128:
         assert refused.message.endswith(f"pattern: {pattern}|arn:[-a-zA-Z0-9:/._+]*")
+    if len(name) <= 128:
+        for operation in ("DescribeStacks", "UpdateStack", "DeleteStack", "ListStackResources", "GetTemplate"):
+            refused = await world.refused(operation, StackName=name, TemplateBody=json.dumps(ONE))
+            assert refused.message == (
+                f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: Member "
+                f"must satisfy regular expression pattern: {pattern}|arn:[-a-zA-Z0-9:/._+]*"
+            ) or (operation == "GetTemplate" and not name)
     assert (await world.call("ListStacks"))["StackSummaries"] == []
 
 

@@ -147,10 +147,9 @@ async def test_resource_types_may_be_limited(world: World) -> None:
 
 async def test_what_is_not_offered_is_refused_by_name(world: World) -> None:
     body = json.dumps(ONE)
-    for name, value in (("IncludeNestedStacks", True), ("DeploymentMode", "REVERT_DRIFT")):
-        given = {"StackName": "web", "ChangeSetName": "c", "ChangeSetType": "CREATE", "TemplateBody": body}
-        refused = await world.refused("CreateChangeSet", **given | {name: value})
-        assert f"does not offer {name}" in refused.message
+    given = {"StackName": "web", "ChangeSetName": "c", "ChangeSetType": "CREATE", "TemplateBody": body}
+    refused = await world.refused("CreateChangeSet", **given, DeploymentMode="REVERT_DRIFT")
+    assert "does not offer DeploymentMode" in refused.message
 
 
 async def test_templates_are_validated_and_summarised(world: World) -> None:
@@ -224,3 +223,24 @@ async def test_an_account_with_stacks_in_two_regions(world: World) -> None:
     await world.create("web", ONE)
     other = replace(CALLER, region="eu-west-1")
     assert world.operations["DescribeStacks"](other, {})["Stacks"] == []  # type: ignore[index]
+
+
+async def test_what_the_reference_says_of_reading_calls(world: World) -> None:
+    resources = {f"W{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(103)}
+    assert await world.create("web", {"Resources": resources}) == "CREATE_COMPLETE"
+    shown = (await world.call("DescribeStackResources", StackName="web"))["StackResources"]
+    assert len(shown) == 100
+    first = await world.call("ListStackResources", StackName="web")
+    rest = await world.call("ListStackResources", StackName="web", NextToken=first["NextToken"])
+    assert len(first["StackResourceSummaries"]) + len(rest["StackResourceSummaries"]) == 103
+    physical = shown[0]["PhysicalResourceId"]
+    found = await world.call("DescribeStackResources", PhysicalResourceId=physical)
+    assert len(found["StackResources"]) == 100
+    refused = await world.refused("DescribeStackResources", StackName="web", PhysicalResourceId=physical)
+    assert refused.code == "ValidationError"
+    # Of both, the body counts.
+    template = json.dumps({"Resources": resources, "Description": "mine"})
+    answer = await world.call(
+        "ValidateTemplate", TemplateBody=template, TemplateURL="https://s3.amazonaws.com/b/k"
+    )
+    assert answer["Description"] == "mine"

@@ -130,6 +130,18 @@ async def test_a_resource_of_somebody_else_is_never_adopted(world: World) -> Non
     assert world.fake.parameters["mine"]["Value"] == "theirs"
 
 
+async def test_a_resource_of_another_stack_names_that_stack(world: World) -> None:
+    template = {"Resources": {"A": parameter("x", Properties={"Name": "mine"})}}
+    assert await world.create("first", template) == "CREATE_COMPLETE"
+    owner = (await world.stack("first"))["StackId"]
+    assert await world.create("web", template) == "ROLLBACK_COMPLETE"
+    assert ("A", "CREATE_FAILED", f"mine already exists in stack {owner}") in await world.events("web")
+    template["Resources"]["B"] = parameter("y", Properties={"Name": "mine"}, DependsOn="A")
+    assert await world.update("first", template) == "UPDATE_ROLLBACK_COMPLETE"
+    assert ("B", "CREATE_FAILED", f"mine already exists in stack {owner}") in await world.events("first")
+    assert world.fake.parameters["mine"]["Value"] == "x"
+
+
 async def test_a_name_taken_in_the_meantime_is_left_alone_too(world: World) -> None:
     def taken(params: Any) -> None:
         world.fake.parameters[params["Name"]] = {"Name": params["Name"], "Value": "theirs", "Type": "String"}

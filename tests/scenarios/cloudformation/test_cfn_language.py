@@ -308,10 +308,10 @@ async def test_what_a_parameter_names_must_exist(world: World) -> None:
     )
     found = await world.call("DescribeChangeSet", StackName="web", ChangeSetName="c")
     assert (found["Status"], found["StatusReason"]) == ("FAILED", missing)
-    refused = await world.refused(
-        "CreateStack", StackName="x", TemplateBody=body(VPC), Parameters=values(Vpc="nonsense")
-    )
-    assert "parameter value nonsense for parameter name Vpc does not exist" in refused.message
+    # Not even what cannot be an identifier is refused in the call.
+    assert await world.create("x", VPC, Parameters=values(Vpc="nonsense")) == "ROLLBACK_COMPLETE"
+    reason = "Parameter validation failed: parameter value nonsense for parameter name Vpc does not exist"
+    assert f"{reason}. Rollback requested by user." in [reason for _, _, reason in await world.events("x")]
 
 
 THROUGH_SSM = {
@@ -423,18 +423,21 @@ async def test_dynamic_references(world: World, reference: str, value: str, aske
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("{{resolve:ssm:/nothing}}", "Parameters: [ssm:/nothing] cannot be found."),
         ("{{resolve:secretsmanager:db:SecretString:nothing}}", "Could not find a value associated with JSONKey"),
         ("{{resolve:secretsmanager:db:SecretBinary}}", "The only supported value"),
         ("{{resolve:secretsmanager:db:SecretString:password:A:v1}}", "not both"),
         ("{{resolve:secretsmanager:text:SecretString:password}}", "Could not parse SecretString JSON"),
-        ("{{resolve:secretsmanager:none}}", "Secrets Manager can't find the specified secret."),
+        (
+            "{{resolve:secretsmanager:none}}",
+            "Secrets Manager can't find the specified secret. (Service: AWSSecretsManager; Status Code: 400; Error Code: "
+            "ResourceNotFoundException)",
+        ),
     ],
 )
 async def test_dynamic_references_that_lead_nowhere(world: World, reference: str, reason: str) -> None:
     def get(params: Any, caller: Any) -> Any:
         if params["SecretId"] == "none":
-            raise AwsError("ResourceNotFoundException", "not there")
+            raise AwsError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
         return {"SecretString": SECRET if params["SecretId"] == "db" else "plain text"}
 
     world.fake.secretsmanager_GetSecretValue = get  # type: ignore[attr-defined]
@@ -563,3 +566,34 @@ async def test_allowed_values_are_shown_as_they_are_to_be_given(world: World) ->
     (shown,) = (await world.call("GetTemplateSummary", TemplateBody=text))["Parameters"]
     assert shown["ParameterConstraints"] == {"AllowedValues": ["true", "false", "5"]}
     assert await world.create("web", text, Parameters=values(On="true")) == "CREATE_COMPLETE"
+
+
+async def test_a_condition_may_leave_out_whole_attributes_of_a_resource(world: World) -> None:
+    def chosen(value: Any) -> Any:
+        return {"Fn::If": ["Never", value, {"Ref": "AWS::NoValue"}]}
+
+    template = {
+        "Conditions": {"Never": {"Fn::Equals": ["a", "b"]}},
+        "Resources": {
+            "A": parameter("x", Metadata=chosen({"a": "b"})),
+            "H": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+            "W": {
+                "Type": "AWS::CloudFormation::WaitCondition",
+                "CreationPolicy": chosen({"ResourceSignal": {"Count": 1}}),
+                "Properties": {"Handle": {"Ref": "H"}, "Count": 0, "Timeout": "1"},
+            },
+        },
+    }
+    await world.call(
+        "CreateChangeSet",
+        StackName="w",
+        ChangeSetName="c",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps(template),
+    )
+    found = await world.call("DescribeChangeSet", StackName="w", ChangeSetName="c", IncludePropertyValues=True)
+    assert "Metadata" not in json.loads(found["Changes"][0]["ResourceChange"]["AfterContext"])
+    await world.call("ExecuteChangeSet", StackName="w", ChangeSetName="c")
+    assert await world.settle("w") == "CREATE_COMPLETE"
+    shown = await world.call("DescribeStackResource", StackName="w", LogicalResourceId="A")
+    assert shown["StackResourceDetail"]["Metadata"] == "{}"

@@ -125,6 +125,27 @@ async def test_an_update_reaches_the_stacks_inside(world: World) -> None:
     assert values(world) == ["fixed", "fixed", "x"]
 
 
+async def test_an_update_ends_when_the_stacks_inside_have_cleaned_up(world: World) -> None:
+    """So that the next one may follow at once."""
+    store(world, "child", child(T=topic()))
+    await world.create("web", parent())
+    tries = iter(range(9))
+
+    def slow(params: Any) -> None:
+        if next(tries, None) is not None:
+            refuse("ThrottlingException", "later")(params)
+
+    world.fake.broken["sns", "DeleteTopic"] = slow
+    store(world, "child", child())
+    await world.call("UpdateStack", StackName="web", TemplateBody=json.dumps(parent("2")))
+    child_id = await inside(world)
+    await world.at(child_id, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+    await world.at("web", "UPDATE_COMPLETE")
+    assert world.status(child_id) == "UPDATE_COMPLETE" and world.fake.topics == {}
+    assert await world.update("web", parent("3")) == "UPDATE_COMPLETE"
+    assert values(world) == ["3", "3"]
+
+
 async def test_a_nested_stack_without_changes_stays(world: World) -> None:
     store(world, "child", child())
     await world.create("web", parent())

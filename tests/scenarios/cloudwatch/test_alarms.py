@@ -16,8 +16,8 @@ from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
 from portside.testing.server import ACCOUNT, REGION, quiet_log
 
-SERVICE = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root")
-USER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", "key")
+SERVICE = Caller.root(ACCOUNT, REGION)
+USER = Caller.root(ACCOUNT, REGION, "key")
 POLICY = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:1:autoScalingGroupName/g:policyName/out"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
 CLUSTER = [{"Name": "ClusterName", "Value": "c"}]

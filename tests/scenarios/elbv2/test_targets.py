@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from elb_cloud import ElbCloud, elb_cloud, instance, make_elb
 from portside.cloud.kernel.clock import FAST_PACE
 from portside.cloud.machine.prober import TimedOut
@@ -129,6 +131,73 @@ async def test_a_drain_does_not_end_before_the_proxy_has_let_go(tmp_path: Path) 
         cloud.proxy.broken = None
         await cloud.clock.advance(5)
         assert await cloud.health(group) == {}
+
+
+async def test_the_delay_of_a_drain_begins_when_the_proxy_has_let_go(tmp_path: Path) -> None:
+    async with elb_cloud(tmp_path) as cloud:
+        group = await set_up(cloud)
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "20"}]
+        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
+        cloud.prober.says(*AT_ONE, 200)
+        await cloud.register(group, ONE)
+        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        await cloud.clock.idle()
+        cloud.proxy.broken = "busy"
+        await cloud.deregister(group, ONE)
+        await cloud.clock.advance(15)
+        cloud.proxy.broken = None
+        await cloud.clock.until(lambda: cloud.proxy.endpoints("web") == ())
+        await cloud.clock.advance(18)
+        assert (await cloud.health(group))[32768] == ("draining", "Target.DeregistrationInProgress")
+        await cloud.clock.advance(3)
+        assert await cloud.health(group) == {}
+
+
+@pytest.mark.parametrize(("takes", "lasts"), [(0, 10), (40, 40), (1000, 100)])
+async def test_a_shortened_drain_does_not_end_before_what_is_under_way(
+    tmp_path: Path, takes: float, lasts: float
+) -> None:
+    """The pace shortens a drain of 100 s to 10; a request that takes longer has the 100 s that it has on AWS."""
+    async with elb_cloud(tmp_path, FAST_PACE) as cloud:
+        group = await set_up(cloud)
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "100"}]
+        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
+        cloud.prober.says(*AT_ONE, 200)
+        await cloud.register(group, ONE)
+        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        cloud.proxy.occupied.add(Endpoint(*AT_ONE))
+        await cloud.deregister(group, ONE)
+        began = cloud.clock.now()
+        await cloud.clock.idle()
+        assert cloud.proxy.endpoints("web") == ()
+        assert cloud.proxy.served.clusters[0].leaving == (Endpoint(*AT_ONE),)
+        await cloud.clock.until(lambda: cloud.clock.now() >= began + takes or cloud.states(group) == {})
+        cloud.proxy.occupied.clear()
+        await cloud.clock.until(lambda: cloud.states(group) == {})
+        assert lasts <= cloud.clock.now() - began < lasts + 1
+        await cloud.clock.idle()
+        assert cloud.proxy.served.clusters[0].leaving == ()
+
+
+async def test_after_a_start_a_drain_does_not_end_before_the_proxy_was_told(tmp_path: Path) -> None:
+    """The proxy of a process that was killed may go on sending requests to a target that has left since."""
+    async with elb_cloud(tmp_path) as cloud:
+        group = await set_up(cloud)
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "5"}]
+        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
+        cloud.prober.says(*AT_ONE, 200)
+        await cloud.register(group, ONE)
+        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        cloud.proxy.broken = "busy"
+        await cloud.deregister(group, ONE)
+        await cloud.clock.idle()
+    again = make_elb(cloud.database, cloud.clock, cloud.pace, cloud.proxy, cloud.prober, calls=cloud.calls)
+    async with again:
+        await cloud.clock.advance(10)
+        assert 32768 in cloud.states(group)
+        cloud.proxy.broken = None
+        await cloud.clock.advance(10)
+        assert cloud.states(group) == {}
 
 
 async def test_registering_again_ends_a_drain(tmp_path: Path) -> None:

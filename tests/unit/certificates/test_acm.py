@@ -19,7 +19,7 @@ from portside.testing.calls import ScriptedCalls
 from portside.testing.clock import VirtualClock
 from portside.testing.server import ACCOUNT, REGION
 
-CALLER = Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root")
+CALLER = Caller.root(ACCOUNT, REGION)
 ARN = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
 
 

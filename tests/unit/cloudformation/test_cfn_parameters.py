@@ -13,7 +13,7 @@ from portside.cloud.services.cloudformation import existence, parameters, templa
 from portside.cloud.services.cloudformation.records import Value
 from portside.testing.calls import ScriptedCalls
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 
 
 def parsed(**declared: Any) -> template.Template:
@@ -55,22 +55,7 @@ def refused(declared: dict[str, Any], value: str) -> str:
             "a,1",
             "Parameter P failed to satisfy constraint: letters",
         ),
-        (
-            {"Type": "AWS::EC2::Instance::Id"},
-            "",
-            "Parameter validation failed: parameter value  for parameter name P does not exist",
-        ),
         ({"Type": "CommaDelimitedList", "AllowedValues": ["a"]}, "a,b", "Parameter 'P' must be one of AllowedValues"),
-        (
-            {"Type": "AWS::EC2::VPC::Id"},
-            "vpc",
-            "Parameter validation failed: parameter value vpc for parameter name P does not exist",
-        ),
-        (
-            {"Type": "List<AWS::EC2::Subnet::Id>"},
-            "subnet-0123abcd,nonsense",
-            "Parameter validation failed: parameter value nonsense for parameter name P does not exist",
-        ),
     ],
 )  # fmt: skip
 def test_constraints(declared: dict[str, Any], value: str, message: str) -> None:
@@ -155,6 +140,22 @@ def test_previous_values() -> None:
             "Template format error: Every MinLength member must be a number. (parameter P)",
         ),
         (
+            {"Type": "Number", "MinLength": 1},
+            "Template error: Parameter 'P' MinLength must be on a parameter of type String",
+        ),
+        (
+            {"Type": "List<Number>", "AllowedPattern": "[0-9]"},
+            "Template error: Parameter 'P' AllowedPattern must be on a parameter of type String",
+        ),
+        (
+            {"Type": "String", "MaxValue": 1},
+            "Template error: Parameter 'P' MaxValue must be on a parameter of type Number",
+        ),
+        (
+            {"Type": "String", "MinLength": 3, "MaxLength": "2"},
+            "Template error: Parameter 'P' MinLength must be less than MaxLength.",
+        ),
+        (
             {"Type": "String", "AllowedValues": "a"},
             "Template format error: Every AllowedValues value must be a list of strings.",
         ),
@@ -177,9 +178,9 @@ def test_declarations(declared: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "call", "place", "params"),
     [
-        ("AWS::EC2::VPC::Id", "DescribeVpcs", "Vpcs", {"VpcIds": ["x-1"]}),
-        ("AWS::EC2::Subnet::Id", "DescribeSubnets", "Subnets", {"SubnetIds": ["x-1"]}),
-        ("AWS::EC2::SecurityGroup::Id", "DescribeSecurityGroups", "SecurityGroups", {"GroupIds": ["x-1"]}),
+        ("AWS::EC2::VPC::Id", "DescribeVpcs", "Vpcs", {"VpcIds": ["vpc-0123abcd"]}),
+        ("AWS::EC2::Subnet::Id", "DescribeSubnets", "Subnets", {"SubnetIds": ["subnet-0123abcd"]}),
+        ("AWS::EC2::SecurityGroup::Id", "DescribeSecurityGroups", "SecurityGroups", {"GroupIds": ["sg-0123abcd"]}),
         (
             "AWS::EC2::SecurityGroup::GroupName",
             "DescribeSecurityGroups",
@@ -187,8 +188,8 @@ def test_declarations(declared: dict[str, Any], message: str) -> None:
             {"GroupNames": ["x-1"]},
         ),
         ("AWS::EC2::KeyPair::KeyName", "DescribeKeyPairs", "KeyPairs", {"KeyNames": ["x-1"]}),
-        ("AWS::EC2::Instance::Id", "DescribeInstances", "Reservations", {"InstanceIds": ["x-1"]}),
-        ("AWS::EC2::Volume::Id", "DescribeVolumes", "Volumes", {"VolumeIds": ["x-1"]}),
+        ("AWS::EC2::Instance::Id", "DescribeInstances", "Reservations", {"InstanceIds": ["i-0123abcd"]}),
+        ("AWS::EC2::Volume::Id", "DescribeVolumes", "Volumes", {"VolumeIds": ["vol-0123abcd"]}),
         (
             "AWS::EC2::AvailabilityZone::Name",
             "DescribeAvailabilityZones",
@@ -209,12 +210,23 @@ async def test_what_exists_is_asked_for(kind: str, call: str, place: str, params
     calls = ScriptedCalls({("ec2", call): describe})
     for declared in (kind, f"List<{kind}>", f"AWS::SSM::Parameter::Value<{kind}>"):
         found = parsed(P={"Type": declared})
-        value = Value("P", "/key", "x-1") if "SSM" in declared else Value("P", "x-1")
+        ((given,),) = params.values()
+        value = Value("P", "/key", given) if "SSM" in declared else Value("P", given)
         assert await existence.missing(found, (value,), calls, CALLER) == ""
         present.clear()
-        message = "Parameter validation failed: parameter value x-1 for parameter name P does not exist"
+        message = f"Parameter validation failed: parameter value {given} for parameter name P does not exist"
         assert await existence.missing(found, (value,), calls, CALLER) == message
         present.append({})
+
+
+async def test_every_parameter_that_names_nothing_is_told_of() -> None:
+    found = parsed(P={"Type": "AWS::EC2::Instance::Id"}, Q={"Type": "List<AWS::EC2::Subnet::Id>"})
+    values = (Value("P", ""), Value("Q", "none,neither"))
+    assert await existence.missing(found, values, ScriptedCalls(), CALLER) == (
+        "Parameter validation failed: parameter value  for parameter name P does not exist, "
+        "parameter value none for parameter name Q does not exist, "
+        "parameter value neither for parameter name Q does not exist"
+    )
 
 
 async def test_images_are_taken_as_they_are_and_troubles_are_not_taken_for_absence() -> None:
@@ -247,10 +259,46 @@ async def test_ssm_parameters_are_fetched() -> None:
     values = await parameters.resolve(found, chosen, calls, CALLER)
     assert values == (
         Value("Image", "/ami", "ami-0123abcd"),
-        Value("Subnets", "/subnets", "a, b"),
+        Value("Subnets", "/subnets", "a,b"),
         Value("Key", "/ami"),
     )
     assert parameters.values(found, values) == {"Image": "ami-0123abcd", "Subnets": ["a", "b"], "Key": "/ami"}
-    for key, message in (("/none", "Unable to fetch parameters"), ("/secret", "have types not supported")):
+    for name, key, message in (
+        ("Image", "/none", "Unable to fetch parameters"),
+        ("Image", "/secret", "have types not supported"),
+        (
+            "Image",
+            "/subnets",
+            "Types for SSM parameters .*/subnets.* defined in CFN template and SSM are incompatible",
+        ),
+        ("Subnets", "/ami", "Types for SSM parameters .*/ami.* defined in CFN template and SSM are incompatible"),
+    ):
         with pytest.raises(AwsError, match=message):
-            await parameters.resolve(found, {"Image": key}, calls, CALLER)
+            await parameters.resolve(found, {name: key}, calls, CALLER)
+    missing = await existence.missing(found, (Value("Key", "/none"),), calls, CALLER)
+    assert missing == "Parameter validation failed: parameter value /none for parameter name Key does not exist"
+    missing = await existence.missing(found, (Value("Image", "/x", "not-an-ami"),), calls, CALLER)
+    assert (
+        missing
+        == "Parameter validation failed: parameter value not-an-ami for parameter name Image does not exist"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "fails"),
+    [
+        (r"\p{Alnum}+", "aB1", "a-b"),
+        (r"\p{Upper}\p{Lower}*", "Abc", "abc"),
+        (r"[a-z&&[^x]]+", "abc", "axc"),
+        (r"(?<first>a)b\k<first>", "aba", "abb"),
+        (r"\Aab\z", "ab", "ab\n"),
+        (r"a\\z", "a\\z", "az"),
+        (r"[a-z]++b?", "abc", "ABC"),
+        (r"(?<=a)?b", "b", "c"),
+    ],
+)
+def test_patterns_are_those_of_java(pattern: str, fits: str, fails: str) -> None:
+    found = parsed(P={"Type": "String", "AllowedPattern": pattern})
+    assert parameters.choose(found, [{"ParameterKey": "P", "ParameterValue": fits}], None) == {"P": fits}
+    with pytest.raises(AwsError, match="must match pattern"):
+        parameters.choose(found, [{"ParameterKey": "P", "ParameterValue": fails}], None)

@@ -26,7 +26,7 @@ from portside.cloud.services.cloudformation.resources.declared import Declared
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work
 from portside.cloud.services.cloudformation.schema import Schema, load
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 DEPTH = 5
 # Values that a sample cannot hit by the schema alone, by type and property.
 SAMPLES: dict[tuple[str, str], Any] = {

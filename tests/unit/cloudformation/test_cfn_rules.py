@@ -13,7 +13,7 @@ from portside.cloud.services.cloudformation import rules, template
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Surroundings
 from portside.testing.calls import ScriptedCalls
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 PARAMETERS = {
     "P": {"Type": "String"},
     "L": {"Type": "CommaDelimitedList"},
@@ -117,7 +117,15 @@ async def test_what_no_rule_may_ask_for() -> None:
         ),
         (
             {"Assertions": [{"Assert": {"Fn::Contains": [{"Fn::If": ["C", ["a"], ["b"]]}, "a"]}}]},
-            "Template error: Cannot use Fn::If in Rules",
+            "Template format error: Following functions are not supported in the Rules block of the template: [Fn::If]",
+        ),
+        (
+            {
+                "RuleCondition": {"Condition": "C"},
+                "Assertions": [{"Assert": {"Fn::Equals": [{"Fn::Sub": "a"}, "a"]}}],
+            },
+            "Template format error: Following functions are not supported in the Rules block of the template: "
+            "[Condition, Fn::Sub]",
         ),
         (
             {"Assertions": [{"Assert": {"Fn::Equals": ["a", "a"]}, "AssertDescription": {"Ref": "P"}}]},

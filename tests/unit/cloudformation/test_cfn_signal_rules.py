@@ -135,3 +135,22 @@ def test_a_handles_url_is_read_back() -> None:
 )
 def test_what_is_no_message(body: bytes) -> None:
     assert handles.message(body, 0.0) is None
+
+
+@pytest.mark.parametrize("value", [True, 5, "x", ["x"]])
+def test_parts_of_policies_that_are_no_objects_are_named(value: object) -> None:
+    for policy in ({"ResourceSignal": value}, {"ResourceSignal": {}, "AutoScalingCreationPolicy": value}):
+        with pytest.raises(ValueError, match="must be an object"):
+            policies.signals_wanted(policy)
+    with pytest.raises(ValueError, match="AutoScalingRollingUpdate must be an object"):
+        policies.rolling_update({"AutoScalingRollingUpdate": value})
+    assert not policies.keeps_sizes({"AutoScalingScheduledAction": value})
+    assert not policies.replaces_group({"AutoScalingReplacingUpdate": value})
+
+
+@pytest.mark.parametrize("value", [True, "nan", "inf", {}])
+def test_counts_are_numbers(value: object) -> None:
+    with pytest.raises(ValueError, match="ResourceSignal Count must be a number"):
+        policies.signals_wanted({"ResourceSignal": {"Count": value}})
+    with pytest.raises(ValueError, match="SuspendProcesses must be a list"):
+        policies.rolling_update({"AutoScalingRollingUpdate": {"SuspendProcesses": 5}})

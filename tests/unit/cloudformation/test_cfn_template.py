@@ -103,7 +103,7 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             {"Resources": {"A": {}}},
             "Template format error: [/Resources/A] Every Resources object must contain a Type member.",
         ),
-        ({"Resources": A, "Invalid": 1}, "Invalid template resource property 'Invalid'"),
+        ({"Resources": A, "Invalid": 1, "x": 2}, "Invalid template property or properties [Invalid, x]"),
         ({"Resources": {"A": {"Type": "T", "Foo": 1}}}, "Invalid template resource property 'Foo'"),
         (
             {"Resources": {"A-b": {"Type": "T"}}},
@@ -154,6 +154,44 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
             "Template format error: Output X is malformed.  The Name field of Export must not depend on any "
             "resources, imported values, or Fn::GetAZs.",
         ),
+        (
+            {"Resources": A, "Outputs": {"X": {"Value": "1", "Export": {"Name": "a b"}}}},
+            "Template format error: Output X is malformed. The Name field of every Export member must be specified "
+            "and consist only of alphanumeric characters, colons, or hyphens.",
+        ),
+        (
+            {"Resources": A, "Outputs": {"X": {"Value": "1", "Export": {}}}},
+            "Template format error: Output X is malformed. The Name field of every Export member must be specified "
+            "and consist only of alphanumeric characters, colons, or hyphens.",
+        ),
+        (
+            {"Resources": A, "Outputs": {"a-b": {"Value": "1"}}},
+            "Template format error: Outputs name 'a-b' is non alphanumeric.",
+        ),
+        (
+            {"Resources": A, "Outputs": {"X": {"Value": ["1"]}}},
+            "Template format error: The Value field of every Outputs member must evaluate to a String and not a List.",
+        ),
+        (
+            {"Resources": A, "Outputs": {"X": {"Value": {"Ref": "A", "b": "c"}}}},
+            "Template format error: The Value field of every Outputs member must evaluate to a String and not a Map.",
+        ),
+        (
+            {"Resources": A, "Outputs": {"X": {"Value": {"Fn::Equals": ["a", "b"]}}}},
+            "Template format error: The Value field of every Outputs member must evaluate to a String.",
+        ),
+        (
+            {"Resources": A, "Parameters": {"A": {"Type": "String"}}},
+            "Template error: all resources and parameters must have unique names. Common name(s):[A]",
+        ),
+        (
+            {"Resources": A, "Mappings": {"A-b": {"c": {"d": "e"}}}},
+            "Template format error: Mappings name 'A-b' is non alphanumeric.",
+        ),
+        (
+            {"Resources": A, "Mappings": {"A": {"us-east-1": {"x86-64": "e"}}}},
+            "Template format error: Mappings attribute name 'x86-64' must contain only alphanumeric characters.",
+        ),
         ({"Resources": A, "Mappings": {"A": "x"}}, "Template format error: Every Mappings member A must be a map"),
         (
             {"Resources": A, "Mappings": {"A": {"b": {"c": {"d": "e"}}}}},
@@ -173,6 +211,10 @@ def test_what_is_not_well_formed(text: str, message: str) -> None:
         (
             {"Resources": {"A": {"Type": "T", "Condition": "C"}}},
             "Template format error: Unresolved condition dependency C in the Resources block of the template",
+        ),
+        (
+            {"Resources": {"A": {"Type": "T", "Condition": ""}}},
+            "Template format error: Unresolved condition dependency  in the Resources block of the template",
         ),
         (
             {"Resources": A, "AWSTemplateFormatVersion": "2011-01-01"},

@@ -13,7 +13,7 @@ from portside.cloud.services.cloudformation import documents, template, transfor
 from portside.cloud.services.cloudformation.stored import bucket_and_key
 from portside.testing.calls import ScriptedCalls
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root", endpoint="http://127.0.0.1:4566")
+CALLER = Caller.root("000000000000", "us-east-1", endpoint="http://127.0.0.1:4566")
 TOPIC = {"Type": "AWS::SNS::Topic"}
 STORED = {
     ("pieces", "topic.yaml"): "Type: AWS::SNS::Topic\nProperties:\n  DisplayName: &x {Ref: P}\n  TopicName: *x\n",

@@ -15,7 +15,7 @@ from portside.cloud.services.logs.retention_loop import Bounds
 from portside.testing.clock import VirtualClock
 from portside.testing.server import quiet_log
 
-CALLER = Caller("000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
+CALLER = Caller.root("000000000000", "us-east-1")
 DAY = 86_400
 
 

@@ -157,16 +157,15 @@ class Gateway:
     def _caller(self, signed: Scope | None, headers: dict[str, str], query: str) -> Caller:
         """Whose request it is: a role's session if its credentials are one's, else the account."""
         endpoint = f"http://{headers.get('host', '')}"
-        root = f"arn:aws:iam::{self._account}:root"
         if signed is None:
-            return Caller(self._account, self._region, root, endpoint=endpoint)
+            return Caller.root(self._account, self._region, endpoint=endpoint)
         token = headers.get("x-amz-security-token", "")
         if not token and "security-token" in query.lower():
             given = {name.lower(): values[0] for name, values in parse_qs(query).items()}
             token = given.get("x-amz-security-token", "")
         region = signed.region or self._region
         session = self._session(signed.access_key, token, region, endpoint)
-        return session or Caller(self._account, region, root, signed.access_key, endpoint)
+        return session or Caller.root(self._account, region, signed.access_key, endpoint=endpoint)
 
     async def _other(self, connection: dict[str, Any], receive: Receive, send: Send) -> None:
         if connection["type"] == "lifespan":

@@ -42,7 +42,7 @@ class Pace:
     Only waiting is shortened (intervals, drains, cool-downs): the number of health checks, their order and
     what they decide stay the same, and the API keeps showing the configured value. Allowances for a user's
     program (grace and start periods, time-outs, stop time-outs) are never shortened, for no setting makes a
-    program start faster.
+    program start faster; nor does a drain end before the requests under way, as long as they may take on AWS.
     """
 
     factor: float

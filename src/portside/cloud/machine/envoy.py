@@ -24,7 +24,7 @@ from portside.cloud.machine import envoy_config as config
 from portside.cloud.machine import envoy_log
 from portside.cloud.machine.envoy_admin import Admin, AdminUnavailable
 from portside.cloud.machine.envoy_config import File
-from portside.cloud.machine.proxy import Listener, LogPart, ProxyError, Snapshot, Statistics
+from portside.cloud.machine.proxy import Endpoint, Listener, LogPart, ProxyError, Snapshot, Statistics
 
 START_LIMIT = 20.0
 APPLY_LIMIT = 10.0
@@ -73,7 +73,8 @@ class EnvoyProxy:
                     break
                 faults |= refused
             if faults:
-                raise ProxyError("; ".join(faults.values()), partial=True)
+                missing = [li for li in snapshot.listeners if config.listener_name(li) in faults]
+                raise ProxyError("; ".join(faults.values()), missing=[(li.address, li.port) for li in missing])
 
     async def obstacle(self, address: str, port: int) -> str | None:
         if self._pid is not None:
@@ -90,6 +91,14 @@ class EnvoyProxy:
         except (AdminUnavailable, ValueError) as error:
             raise ProxyError(f"Envoy does not answer: {error}") from None
         return Statistics(str(self._pid), clusters, sockets)
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        if self._pid is None:
+            return False
+        try:
+            return await self._admin.busy(cluster, endpoint)
+        except (AdminUnavailable, ValueError) as error:
+            raise ProxyError(f"Envoy does not answer: {error}") from None
 
     async def log(self) -> Sequence[LogPart]:
         if self._pid is not None:

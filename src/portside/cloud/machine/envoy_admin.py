@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from portside.cloud.machine.proxy import ClusterCounts, SocketCounts
+from portside.cloud.machine.proxy import ClusterCounts, Endpoint, SocketCounts
 
 LIMIT = 5.0
 
@@ -78,6 +78,27 @@ class Admin:
         asked = f"/stats?format=json&usedonly&histogram_buckets=disjoint&filter={_TIMED}"
         timed = json.loads(await self.get(asked))
         return _counts(plain.get("stats") or [], timed.get("stats") or [])
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        """Whether requests are under way to an endpoint. One that waits for its connection is counted with the
+        cluster alone: it may be this endpoint's as long as that has any connection."""
+        document = json.loads(await self.get("/clusters?format=json"))
+        for status in document.get("cluster_statuses", []):
+            if status.get("name") != cluster:
+                continue
+            for host in status.get("host_statuses", []):
+                address = host.get("address", {}).get("socket_address", {})
+                if (address.get("address"), address.get("port_value")) != (endpoint.address, endpoint.port):
+                    continue
+                counts = {each["name"]: int(each.get("value", 0)) for each in host.get("stats", [])}
+                if counts.get("rq_active"):
+                    return True
+                return bool(counts.get("cx_active")) and await self._waiting(cluster)
+        return False
+
+    async def _waiting(self, cluster: str) -> bool:
+        text = await self.get(f"/stats?filter=^cluster\\.{cluster}\\.upstream_rq_pending_active$")
+        return any(int(line.rpartition(": ")[2]) for line in text.splitlines())
 
     async def refusals(self) -> dict[str, str]:
         """What Envoy has against each listener that it did not take, by the listener's name."""

@@ -90,7 +90,10 @@ def cluster_file(directory: Path, clusters: tuple[Cluster, ...]) -> File:
 
 
 def endpoint_file(cluster: Cluster) -> File:
-    endpoints = [{"endpoint": {"address": _address(e.address, e.port)}} for e in cluster.endpoints]
+    endpoints: list[Json] = [{"endpoint": {"address": _address(e.address, e.port)}} for e in cluster.endpoints]
+    for leaving in cluster.leaving:
+        endpoint = {"address": _address(leaving.address, leaving.port)}
+        endpoints.append({"endpoint": endpoint, "health_status": "DRAINING"})
     resource = {
         "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster.name,

@@ -7,7 +7,7 @@ snapshot twice changes nothing. `envoy.py` serves it by Envoy, whose configurati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -36,6 +36,8 @@ class Cluster:
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    # Get no new requests; what is under way there goes on.
+    leaving: tuple[Endpoint, ...] = ()
     idle_timeout: float = 60.0
     balancing: Balancing = Balancing.ROUND_ROBIN
     slow_start: float = 0.0
@@ -257,13 +259,13 @@ class LogPart(Protocol):
 
 
 class ProxyError(Exception):
-    """The proxy did not take all of a snapshot; `reason` says what and why. `partial`: only some listeners are
-    missing, the rest is served. Otherwise the former snapshot stays in force as far as can be told."""
+    """The proxy did not take all of a snapshot; `reason` says what and why. `missing`: the sockets that do not
+    listen, where all the rest is served. Without any, the former snapshot stays in force as far as can be told."""
 
-    def __init__(self, reason: str, *, partial: bool = False) -> None:
+    def __init__(self, reason: str, *, missing: Iterable[tuple[str, int]] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.partial = partial
+        self.missing = frozenset(missing)
 
 
 class Proxy(Protocol):
@@ -275,6 +277,11 @@ class Proxy(Protocol):
 
     async def obstacle(self, address: str, port: int) -> str | None:
         """Why the proxy could not listen there; None when it could, or does already."""
+        ...
+
+    async def busy(self, cluster: str, endpoint: Endpoint) -> bool:
+        """Whether requests are under way to an endpoint, be it one that leaves. Raises ProxyError when the proxy
+        runs and does not answer."""
         ...
 
     async def statistics(self) -> Statistics:

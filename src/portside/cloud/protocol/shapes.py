@@ -35,8 +35,17 @@ class Violation:
     def __str__(self) -> str:
         if self.sensitive:
             return f"Value at '{self.path}' failed to satisfy constraint: {self.constraint}"
-        shown = "null" if self.value is None else f"'{self.value}'"
+        shown = "null" if self.value is None else f"'{_shown(self.value)}'"
         return f"Value {shown} at '{self.path}' failed to satisfy constraint: {self.constraint}"
+
+
+def _shown(value: Any) -> str:
+    """Lists and maps as AWS's front ends, which are written in Java, print them."""
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(each) for each in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}={_shown(member)}" for key, member in value.items()) + "}"
+    return str(value)
 
 
 def describe(found: list[Violation]) -> str:
@@ -74,6 +83,9 @@ def _look(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
             yield Violation(path, value, "Member must be a list")
             return
         yield from _length(shape, value, path)
+        if shape.member.type_name == "string" and all(isinstance(each, str) for each in value):
+            yield from _members(shape, value, path)
+            return
         for index, member in enumerate(value, start=1):
             if member is not None:
                 yield from _walk(shape.member, member, f"{path}.{index}.member")
@@ -110,6 +122,16 @@ def _look(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
             yield Violation(path, value, f"Member must have value less than or equal to {high}")
     elif kind == "boolean" and not isinstance(value, bool):
         yield Violation(path, value, "Member must be a boolean")
+
+
+def _members(shape: Shape, value: list[str], path: str) -> Iterator[Violation]:
+    """What is wrong with the texts of a list is said of the list as a whole."""
+    broken = [found for member in value for found in _walk(shape.member, member, path)]
+    if broken:
+        constraints = ", ".join(dict.fromkeys(each.constraint for each in broken))
+        hidden = broken[0].sensitive
+        shown = None if hidden else value
+        yield Violation(path, shown, f"Member must satisfy constraint: [{constraints}]", hidden)
 
 
 def _length(shape: Shape, value: Any, path: str) -> Iterator[Violation]:

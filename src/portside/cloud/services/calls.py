@@ -35,6 +35,11 @@ class Caller:
     role: str = ""
     asked: frozenset[str] | None = None
 
+    @classmethod
+    def root(cls, account: str, region: str, access_key: str = "", *, endpoint: str = "") -> Caller:
+        """The account itself: whom the cloud's own loops call as, and who may do everything."""
+        return cls(account, region, f"arn:aws:iam::{account}:root", access_key, endpoint)
+
 
 @dataclass(frozen=True, slots=True)
 class RoleSession:

@@ -26,7 +26,7 @@ class EcsServices:
         self._account = account
 
     def caller(self, region: str) -> Caller:
-        return Caller(self._account, region, f"arn:aws:iam::{self._account}:root")
+        return Caller.root(self._account, region)
 
     async def counts(self, region: str, cluster: str, service: str) -> Counts | None:
         """None for a service that is not there, or not any more. AwsError if the cluster is not."""

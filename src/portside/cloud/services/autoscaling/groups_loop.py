@@ -56,7 +56,7 @@ class GroupsLoop:
         return await self._advance(Key(region, name))
 
     async def _advance(self, key: Key) -> TurnResult:
-        caller = Caller("", key.region, "arn:aws:iam:::root")
+        caller = Caller.root("", key.region)
         answer = await self._ask(
             "autoscaling", "DescribeAutoScalingGroups", {"AutoScalingGroupNames": [key.name]}, caller
         )

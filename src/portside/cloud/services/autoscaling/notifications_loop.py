@@ -67,7 +67,7 @@ class NotificationsLoop:
         return After(LOOKED_AT) if records.notifications(self._db, *key) else Done()
 
     async def _look(self, key: Key) -> None:
-        caller = Caller("", key.region, "arn:aws:iam:::root")
+        caller = Caller.root("", key.region)
         group = await group_of(self._ask, caller, key.name)
         if group is None:
             with self._db.write() as tx:
@@ -129,7 +129,7 @@ class NotificationsLoop:
 
     async def _publish(self, key: Key, each: Message) -> None:
         account = each.topic.split(":")[4] if each.topic.count(":") > 4 else ""
-        caller = Caller(account, key.region, f"arn:aws:iam::{account}:root")
+        caller = Caller.root(account, key.region)
         params = {"TopicArn": each.topic, "Subject": each.subject[:100], "Message": each.message}
         try:
             await self._calls("sns", "Publish", params, caller)

@@ -157,7 +157,7 @@ class ScheduledActions:
         now = self._clock.now()
         if now < action.due:
             return After(min(action.due - now, LONGEST_WAIT))
-        caller = Caller(action.account, action.region, f"arn:aws:iam::{action.account}:root")
+        caller = Caller.root(action.account, action.region)
         group = await self._group(caller, action.group_name)
         if group is None or group["AutoScalingGroupARN"] != action.group_arn:
             with self._db.write() as tx:

@@ -124,7 +124,7 @@ class TrackingPolicies:
         policy = tracked.one(self._db, key)
         if policy is None:
             return Done()
-        caller = Caller(policy.account, policy.region, f"arn:aws:iam::{policy.account}:root")
+        caller = Caller.root(policy.account, policy.region)
         if not await self._there(policy, caller):
             for name in (policy.high, policy.low):
                 await self._delete(name, caller)

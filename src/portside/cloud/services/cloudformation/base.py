@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,23 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import Stack, StackStatus
 from portside.cloud.services.cloudformation.session import Callers, Zones
+
+NAME = "[a-zA-Z][-a-zA-Z0-9]*"
+NAME_OR_ID = NAME + "|arn:[-a-zA-Z0-9:/._+]*"
+LONGEST_NAME = 128
+
+
+def refuse_name(name: str, pattern: str) -> None:
+    """ValidationError for what cannot be the name of a stack."""
+    broken = []
+    if not name.startswith("arn:") and len(name) > LONGEST_NAME:
+        broken.append(f"Member must have length less than or equal to {LONGEST_NAME}")
+    if not re.fullmatch(pattern, name):
+        broken.append(f"Member must satisfy regular expression pattern: {pattern}")
+    if broken:
+        errors = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
+        found = [f"Value '{name}' at 'stackName' failed to satisfy constraint: {each}" for each in broken]
+        raise invalid(errors + "; ".join(found))
 
 
 class Operations:
@@ -52,7 +70,8 @@ class Operations:
         return None if found is None or found.status is StackStatus.DELETE_COMPLETE else found
 
     def _any(self, caller: Caller, name: str) -> Stack | None:
-        """Deleted stacks are found by id only."""
+        """Deleted stacks are found by id only. ValidationError for what no stack can be called."""
+        refuse_name(name, NAME_OR_ID)
         if name.startswith("arn:"):
             found = rows.stack_by_id(self._db, name)
             return found if found is not None and found.region == caller.region else None

@@ -13,7 +13,7 @@ from typing import Any
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.services.cloudformation import properties, rows, secrecy, stack_policy
+from portside.cloud.services.cloudformation import dynamic, policies, properties, rows, secrecy, stack_policy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.plan import Decision, Recreation, Verdict, custom_named, decide
@@ -55,14 +55,17 @@ class Beginnings:
         trouble = ""
         wanted: dict[str, Any] = {}
         metadata: dict[str, Any] = {}
-        policies: dict[str, Any] = {}
+        found: dict[str, dict[str, Any]] = {}
         try:
-            given, metadata, policies = await self._zones.with_zones(
+            given, metadata, found = await self._zones.with_zones(
                 caller_of(stack),
                 lambda: (
                     look.properties(name),
-                    look.evaluate(declared.metadata),
-                    look.evaluate({"creation": declared.creation_policy, "update": declared.update_policy}),
+                    look.members(declared.metadata),
+                    {
+                        "creation": look.members(declared.creation_policy),
+                        "update": look.members(declared.update_policy),
+                    },
                 ),
             )
             wanted, trouble = properties.fit(facts.schema, given)
@@ -77,8 +80,9 @@ class Beginnings:
             dependencies=needs,
             deletion_policy=declared.deletion_policy,
             replace_policy=declared.replace_policy,
-            creation_policy=policies.get("creation", {}),
-            update_policy=policies.get("update", {}),
+            creation_policy=found.get("creation", {}),
+            update_policy=found.get("update", {}),
+            stored=_stored(wanted, stack.spec.stored),
         )
         resource: Resource | None
         if present is None:
@@ -126,8 +130,7 @@ class Beginnings:
             return {}
 
     def _new(self, stack: Stack, name: str, kind: str, target: Applied, shown: dict[str, Any]) -> Resource:
-        chosen = registry.handler(kind).choose_name(self._ids, stack.name, name, target.properties)
-        target = replace(target, name=chosen)
+        target = replace(target, name=self._name(stack, name, kind, target))
         return Resource(
             stack_id=stack.id,
             logical_id=name,
@@ -139,6 +142,14 @@ class Beginnings:
             step=self._steps.new_step(Kind.CREATE, target, shown),
             touched=stack.status is StackStatus.UPDATE_IN_PROGRESS,
         )
+
+    def _name(self, stack: Stack, logical_id: str, kind: str, target: Applied) -> str:
+        """For a nested stack that a change set has announced, the name that it was announced by."""
+        announced = stack.nested_sets.get(logical_id)
+        found = rows.change_set_by_id(self._db, announced) if announced else None
+        if found is not None and found.kind == "CREATE":
+            return found.stack_name
+        return registry.handler(kind).choose_name(self._ids, stack.name, logical_id, target.properties)
 
     def _changed(
         self, stack: Stack, present: Resource, target: Applied, shown: dict[str, Any], trouble: str
@@ -157,6 +168,7 @@ class Beginnings:
             replace_policy=target.replace_policy,
             creation_policy=target.creation_policy,
             update_policy=target.update_policy,
+            stored=target.stored,
             masked=target.masked,
         )
         moved = replace(present, operation=stack.operation, reason="", step=None)
@@ -189,8 +201,7 @@ class Beginnings:
                         rows.save_resource(tx, moved)
                 return None
             case Verdict.REPLACE:
-                handler = registry.handler(present.type)
-                chosen = handler.choose_name(self._ids, stack.name, present.logical_id, target.properties)
+                chosen = self._name(stack, present.logical_id, present.type, target)
                 step = self._steps.new_step(Kind.REPLACE, replace(target, name=chosen), shown)
                 reason = REPLACING
             case _:
@@ -216,7 +227,7 @@ class Beginnings:
 
     def _decide(self, present: Resource, target: Applied) -> Decision:
         facts = registry.facts(present.type)
-        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags)
+        decision = decide(facts, present.applied, target.properties, target.metadata, target.tags, target.stored)
         if present.status is ResourceStatus.UPDATE_FAILED and decision.verdict in (Verdict.KEEP, Verdict.METADATA):
             attempted = present.step is not None and present.step.phase is not Phase.CHECK
             # The failed update may have done part of its work.
@@ -225,7 +236,7 @@ class Beginnings:
             # Its template may have changed behind the same address.
             return replace(decision, verdict=Verdict.UPDATE)
         conditional = any(each.recreation is Recreation.CONDITIONALLY for each in decision.changes)
-        if decision.verdict is Verdict.UPDATE and conditional and replaces_group(target.update_policy):
+        if decision.verdict is Verdict.UPDATE and conditional and policies.replaces_group(target.update_policy):
             return replace(decision, verdict=Verdict.REPLACE)
         return decision
 
@@ -271,9 +282,9 @@ def in_doubt(before: dict[str, Any], attempted: dict[str, Any], wanted: dict[str
     return found
 
 
-def replaces_group(update_policy: dict[str, Any]) -> bool:
-    wanted = (update_policy.get("AutoScalingReplacingUpdate") or {}).get("WillReplace", False)
-    return str(wanted).lower() == "true"
+def _stored(wanted: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
+    """What is known of the parameters of the store that properties refer to."""
+    return {each: known[each] for each in dynamic.named(wanted) if each in known} if known else {}
 
 
 def refused(stack: Stack, action: str, logical_id: str, kind: str) -> str:

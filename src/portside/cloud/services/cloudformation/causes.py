@@ -16,9 +16,14 @@ _CHANGED = (Verdict.CREATE, Verdict.REPLACE, Verdict.UPDATE)
 
 
 class Causes:
-    def __init__(self, plan: Plan, changed_parameters: frozenset[str]) -> None:
+    """`pending` are the changed parameters whose new values are not known yet."""
+
+    def __init__(
+        self, plan: Plan, changed_parameters: frozenset[str], pending: frozenset[str] = frozenset()
+    ) -> None:
         self._planned = plan.planned
         self._parameters = changed_parameters
+        self._pending = pending
 
     @staticmethod
     def attributes(raw: Any) -> Iterator[Reference]:
@@ -34,7 +39,8 @@ class Causes:
         for reference in references(raw):
             if reference.name in self._parameters:
                 certain = True
-                causes.append(("Static", "ParameterReference", reference.name))
+                evaluation = "Dynamic" if reference.name in self._pending else "Static"
+                causes.append((evaluation, "ParameterReference", reference.name))
                 continue
             other = self._planned.get(reference.name)
             if other is None or other.decision.verdict not in _CHANGED:

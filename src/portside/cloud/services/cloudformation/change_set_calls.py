@@ -6,52 +6,44 @@ intent that UpdateStack and CreateStack write.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
-from portside.cloud.services.cloudformation import changes, describe, rows, secrecy, template
-from portside.cloud.services.cloudformation.base import page
+from portside.cloud.services.cloudformation import changes, describe, drafts, hierarchy, rows, template
+from portside.cloud.services.cloudformation.base import NAME_OR_ID, page, refuse_name
 from portside.cloud.services.cloudformation.documents import invalid, missing_change_set
-from portside.cloud.services.cloudformation.import_calls import ImportCalls, exposed
+from portside.cloud.services.cloudformation.drafts import Draft
+from portside.cloud.services.cloudformation.import_calls import exposed
 from portside.cloud.services.cloudformation.imports import Wanted
+from portside.cloud.services.cloudformation.nested_calls import NestedCalls
 from portside.cloud.services.cloudformation.plan import Plan
 from portside.cloud.services.cloudformation.proposal import (
     Proposal,
     make_spec,
-    nothing_changes,
     propose,
     read_body,
     require_capabilities,
     require_types,
 )
 from portside.cloud.services.cloudformation.records import (
-    UPDATABLE,
     ChangeSet,
     ChangeSetStatus,
     ExecutionStatus,
-    Spec,
     Stack,
     StackStatus,
 )
-from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.stack_calls import (
-    NAME_OR_ID,
     keeps_failures,
     modes,
-    refuse_name,
     refuse_update,
+    shown_by,
 )
 
-NO_CHANGES = (
-    "The submitted information didn't contain changes. Submit different information to create a change set."
-)
 PAGE = 100
-_IMPORT = "Fn::ImportValue"
 
 
-class ChangeSetCalls(ImportCalls):
+class ChangeSetCalls(NestedCalls):
     @operation("CreateChangeSet")
     async def create_change_set(self, caller: Caller, params: Params) -> Params:
         name: str = params["ChangeSetName"]
@@ -63,10 +55,9 @@ class ChangeSetCalls(ImportCalls):
             raise invalid("portside's local cloud does not offer DeploymentMode.")
         if params.get("OnStackFailure") == "DELETE" and kind != "CREATE":
             raise invalid("OnStackFailure DELETE is only valid for a change set of type CREATE.")
-        if params.get("IncludeNestedStacks"):
-            raise invalid(
-                "portside's local cloud does not offer IncludeNestedStacks; make a change set of each stack."
-            )
+        nested = bool(params.get("IncludeNestedStacks"))
+        if nested and importing:
+            raise invalid("IncludeNestedStacks is not supported for changeSet type: IMPORT.")
         refuse_name(params["StackName"], NAME_OR_ID)
         stack = self._stack_for(caller, params["StackName"], name, kind)
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
@@ -84,47 +75,47 @@ class ChangeSetCalls(ImportCalls):
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=new)
-        wanted: list[Wanted] = []
-        if importing:
-            wanted = self._imports(params, before, proposal)
-        elif params.get("ImportExistingResources"):
-            wanted = await self._existing(stack, proposal)
         made = ChangeSet(
             id=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{self._ids.uuid()}",
             name=name,
             stack_id=stack.id,
             stack_name=stack.name,
             kind="IMPORT" if importing else "CREATE" if new else "UPDATE",
-            imports=tuple((each.logical_id, each.type, each.physical_id, each.name) for each in wanted),
             status=ChangeSetStatus.CREATE_COMPLETE,
             execution=ExecutionStatus.AVAILABLE,
             created=self._clock.now(),
-            spec=proposal.spec,
-            changes=tuple(_changes(before, proposal, [each.logical_id for each in wanted])),
-            followers=tuple(changes.may_follow(proposal.plan, proposal.template)),
+            spec=spec,
             description=params.get("Description", ""),
             on_stack_failure=params.get("OnStackFailure", ""),
             deployment=params.get("DeploymentConfig") or {},
             imports_existing=bool(params.get("ImportExistingResources")),
             client_token=token,
+            nested=nested,
         )
-        idle = stack.status in UPDATABLE and nothing_changes(stack, proposal)
-        refused = proposal.trouble or (NO_CHANGES if idle else "")
-        if new and refused and not proposal.spec.trouble and proposal.plan.changed:
-            # Somebody may yet make the export before the change set is executed.
-            made, refused = replace(made, warning=_incomplete(proposal)), ""
+        inside: dict[str, Draft] = {}
+        if nested:
+            depth = self.depth_of(stack)
+            proposal, inside = await self.foresee(made, stack, spec, caller, new=new, depth=depth)
+            if inside and params.get("ImportExistingResources"):
+                raise invalid(
+                    "portside's local cloud does not offer ImportExistingResources together with "
+                    f"IncludeNestedStacks where there are nested stacks, like {', '.join(inside)}; import them "
+                    "with a change set of the stack that they are to belong to."
+                )
+        else:
+            proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=new)
+        wanted: list[Wanted] = []
+        if importing:
+            wanted = self._imports(params, before, proposal)
+        elif params.get("ImportExistingResources"):
+            wanted = await self._existing(stack, proposal)
+        made = drafts.completed(made, before, proposal, inside, wanted)
+        refused, warning = drafts.verdict(stack, proposal, new=new, inside=inside)
+        made = replace(made, warning=warning)
         if wanted and not refused:
             refused = await self._unimportable(stack, wanted, proposal) if importing else exposed(wanted, proposal)
         if refused:
-            made = replace(
-                made,
-                status=ChangeSetStatus.FAILED,
-                execution=ExecutionStatus.UNAVAILABLE,
-                reason=refused,
-                changes=(),
-                followers=(),
-            )
+            made = drafts.failed(made, refused)
         with self._db.write() as tx:
             present = rows.stack_by_id(tx, stack.id)
             if present is None:
@@ -135,6 +126,7 @@ class ChangeSetCalls(ImportCalls):
             if _named(tx, stack, name) is not None:
                 raise AwsError("AlreadyExistsException", f"ChangeSet {name} already exists")
             rows.save_change_set(tx, made)
+            self.save_inside(tx, inside)
         return {"Id": made.id, "StackId": stack.id}
 
     def _stack_for(self, caller: Caller, name: str, change_set: str, kind: str) -> Stack:
@@ -207,7 +199,10 @@ class ChangeSetCalls(ImportCalls):
                 return {}
             raise
         with self._db.write() as tx:
-            rows.drop_change_set(tx, found.id)
+            present = rows.change_set_by_id(tx, found.id)
+            if present is not None:
+                refuse_deletion(present)
+                hierarchy.forget(tx, self._journal, present)
         return {}
 
     @operation("ExecuteChangeSet")
@@ -239,8 +234,6 @@ class ChangeSetCalls(ImportCalls):
             if now is None or again is None:
                 raise missing_change_set(found.name)
             refuse_execution(again)
-            # Describable by ARN from now on, but no longer one of the stack's.
-            executed = replace(again, execution=ExecutionStatus.EXECUTE_COMPLETE, hidden=True)
             if found.kind == "IMPORT":
                 if now.status is not StackStatus.REVIEW_IN_PROGRESS:
                     refuse_update(now)
@@ -259,8 +252,8 @@ class ChangeSetCalls(ImportCalls):
                     timeout_minutes=None,
                     token=token,
                     termination_protection=False,
-                    change_set=found.id,
                     updated=self._clock.now(),
+                    **shown_by(again),
                     **chosen,
                 )
             else:
@@ -272,17 +265,31 @@ class ChangeSetCalls(ImportCalls):
                     caller,
                     token=token,
                     disable_rollback=no_rollback,
-                    change_set=found.id,
+                    **shown_by(again),
                     **chosen,
                 )
             self._adopt(tx, now, adopted)
             rows.add_token(tx, caller.region, now.id, token, "ExecuteChangeSet")
-            rows.save_change_set(tx, executed)
+            hierarchy.execute(tx, again)
         return {}
 
 
 def _named(db: rows.Reader, stack: Stack, name: str) -> ChangeSet | None:
     return next((each for each in rows.change_sets(db, stack.id) if each.name == name), None)
+
+
+def refuse_deletion(found: ChangeSet) -> None:
+    """Of a hierarchy only the root is deleted, and not while its operation may still need it."""
+    if found.parent:
+        raise AwsError(
+            "InvalidChangeSetStatus",
+            f"ChangeSet [{found.id}] is nested and can only be deleted with its root change set [{found.root}]",
+        )
+    if found.nested and found.execution is ExecutionStatus.EXECUTE_COMPLETE:
+        raise AwsError(
+            "InvalidChangeSetStatus",
+            f"ChangeSet [{found.id}] cannot be deleted in its current status of [{found.execution}]",
+        )
 
 
 def refuse_execution(found: ChangeSet) -> None:
@@ -291,24 +298,3 @@ def refuse_execution(found: ChangeSet) -> None:
             "InvalidChangeSetStatus",
             f"ChangeSet [{found.id}] cannot be executed in its current status of [{found.status}]",
         )
-
-
-def _incomplete(proposal: Proposal) -> str:
-    names = [
-        each.logical_id
-        for each in proposal.plan.planned.values()
-        if _IMPORT in json.dumps(proposal.template.resources[each.logical_id].properties)
-    ]
-    return (
-        "[WARN] --include-property-values option can return incomplete ChangeSet data because: ChangeSet creation "
-        f"failed for resource [{', '.join(names[:1])}] because: {proposal.trouble}"
-    )
-
-
-def _changes(before: Spec | None, proposal: Proposal, imported: list[str]) -> list[Params]:
-    old = template.parse(before.body) if before is not None else None
-    known = {each.key: each.effective for each in before.parameters} if before is not None else {}
-    changed = frozenset(each.key for each in proposal.spec.parameters if known.get(each.key) != each.effective)
-    found = changes.describe(proposal.plan, old, proposal.template, changed, registry.facts, imported)
-    secrets = [secret for each in (before, proposal.spec) if each is not None for secret in secrecy.of_spec(each)]
-    return [changes.masked(each, [*secrets, *proposal.hidden]) for each in found]

@@ -39,10 +39,12 @@ def describe(
     changed_parameters: frozenset[str],
     facts: Callable[[str], Facts],
     imported: Iterable[str] = (),
+    pending: frozenset[str] = frozenset(),
 ) -> list[Params]:
-    """The `Changes` of DescribeChangeSet with property values, by logical id."""
+    """The `Changes` of DescribeChangeSet with property values, by logical id. `pending` are the changed parameters
+    whose new values are not known yet."""
     changes: dict[str, Params] = {}
-    causes = Causes(found, changed_parameters)
+    causes = Causes(found, changed_parameters, pending)
     adopted = frozenset(imported)
     for each in found.planned.values():
         name = each.logical_id

@@ -16,6 +16,7 @@ from portside.cloud.services.cloudformation.functions import Place
 from portside.cloud.services.cloudformation.graph import cycle
 from portside.cloud.services.cloudformation.references import (
     attributes_in_sub,
+    called_in,
     conditions_named,
     function_of,
     if_conditions,
@@ -39,6 +40,12 @@ _STRING = "Template format error: Every {} member must be a string."
 
 def check(template: Template) -> None:
     """ValidationError in AWS's words for what contradicts itself."""
+    common = [name for name in template.resources if name in template.parameters]
+    if common:
+        raise invalid(
+            "Template error: all resources and parameters must have unique names. Common name(s):"
+            f"[{', '.join(common)}]"
+        )
     _check_outputs(template)
     inside = [_evaluated(each) for each in template.resources.values()]
     functions.check(inside, Place.RESOURCES)
@@ -67,26 +74,52 @@ def _evaluated(declared: Declared) -> list[Any]:
 def _check_outputs(template: Template) -> None:
     for name, output in template.outputs.items():
         if not _ALNUM.fullmatch(name):
-            raise invalid(f"Template format error: Output name {name} is non alphanumeric.")
+            raise invalid(f"Template format error: Outputs name '{name}' is non alphanumeric.")
         if not isinstance(output, dict) or "Value" not in output:
             raise invalid("Template format error: Every Outputs member must contain a Value object")
+        _check_value(output["Value"])
         for key in ("Description", "Condition"):
             if not isinstance(output.get(key, ""), str):
                 raise invalid(_STRING.format(key))
         _check_export(name, output, template)
 
 
+def _check_value(value: Any) -> None:
+    """What can be told of an output before anything is evaluated."""
+    called = function_of(value)
+    if called is not None and (called[0] in functions.BOOLEAN or called[0] == "Condition"):
+        raise invalid(f"{functions.OUTPUT}.")
+    if isinstance(value, list):
+        raise invalid(f"{functions.OUTPUT} and not a List.")
+    if isinstance(value, dict) and called is None:
+        raise invalid(f"{functions.OUTPUT} and not a Map.")
+
+
 def _check_export(name: str, output: dict[str, Any], template: Template) -> None:
     export = output.get("Export")
     if export is None:
         return
-    if not isinstance(export, dict) or set(export) != {"Name"}:
+    if not isinstance(export, dict) or set(export) - {"Name"}:
         raise invalid(f"Template format error: Output {name} is malformed.")
+    if "Name" not in export or (function_of(export["Name"]) is None and not exportable(export["Name"])):
+        raise invalid(bad_export(name))
     if _depends_on_others(template, export["Name"]):
         raise invalid(
             f"Template format error: Output {name} is malformed.  The Name field of Export must not depend on any "
             "resources, imported values, or Fn::GetAZs."
         )
+
+
+def exportable(name: Any) -> bool:
+    """Whether an export can have such a name, which is known by now."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9:-]{1,255}", name) is not None
+
+
+def bad_export(output: str) -> str:
+    return (
+        f"Template format error: Output {output} is malformed. The Name field of every Export member must be "
+        "specified and consist only of alphanumeric characters, colons, or hyphens."
+    )
 
 
 def _depends_on_others(template: Template, value: Any) -> bool:
@@ -135,7 +168,7 @@ def _check_conditions(template: Template) -> None:
         functions.check(expression, Place.CONDITIONS)
         for other in conditions_named(expression):
             if other not in template.conditions:
-                raise invalid(_unresolved(other, "Conditions"))
+                raise invalid(unresolved_condition(other, "Conditions"))
         if not _ALNUM.fullmatch(name):
             raise invalid(f"Template format error: Condition name {name} is non alphanumeric.")
     looped = cycle({name: tuple(conditions_named(each)) for name, each in template.conditions.items()})
@@ -143,13 +176,13 @@ def _check_conditions(template: Template) -> None:
         raise invalid(f"Template format error: Circular dependency between conditions: [{', '.join(looped)}]")
     for each in template.resources.values():
         if each.condition and each.condition not in template.conditions:
-            raise invalid(_unresolved(each.condition, "Resources"))
+            raise invalid(unresolved_condition(each.condition, "Resources"))
     for output in template.outputs.values():
-        if output.get("Condition") and output["Condition"] not in template.conditions:
-            raise invalid(_unresolved(output["Condition"], "Outputs"))
+        if "Condition" in output and output["Condition"] not in template.conditions:
+            raise invalid(unresolved_condition(output["Condition"], "Outputs"))
 
 
-def _unresolved(name: str, where: str) -> str:
+def unresolved_condition(name: str, where: str) -> str:
     return f"Template format error: Unresolved condition dependency {name} in the {where} block of the template"
 
 
@@ -186,6 +219,12 @@ def _check_rules(template: Template) -> None:
                 raise invalid(malformed)
             if not isinstance(each.get("AssertDescription", ""), str):
                 raise invalid(_STRING.format("AssertDescription"))
+        strange = [each for each in dict.fromkeys(called_in(rule)) if each not in functions.IN_RULES]
+        if strange:
+            raise invalid(
+                "Template format error: Following functions are not supported in the Rules block of the template: "
+                f"[{', '.join(strange)}]"
+            )
         for found in references(rule):
             if found.attribute or (found.name not in PSEUDO and found.name not in template.parameters):
                 raise invalid(
@@ -193,9 +232,6 @@ def _check_rules(template: Template) -> None:
                     "resources in "
                     "the Rules block of the template"
                 )
-        for function in ("Fn::If", "Fn::GetAtt", "Fn::ImportValue", "Fn::GetAZs"):
-            if uses(rule, function):
-                raise invalid(f"Template error: Cannot use {function} in Rules")
         functions.check(rule, Place.RULES)
 
 

@@ -144,7 +144,9 @@ def change_set_summary(found: ChangeSet) -> Params:
         "StatusReason": found.reason or None,
         "CreationTime": found.created,
         "Description": found.description or None,
-        "IncludeNestedStacks": False,
+        "IncludeNestedStacks": found.nested,
+        "ParentChangeSetId": found.parent or None,
+        "RootChangeSetId": found.root or None,
     }
 
 

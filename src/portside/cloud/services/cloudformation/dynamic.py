@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from portside.cloud.protocol.errors import AwsError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from portside.cloud.services.cloudformation.template import Declared
 
 _REFERENCE = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^{}]+)\}\}")
+_STORED = re.compile(r"\{\{resolve:(ssm|ssm-secure):([^{}]*)\}\}")
+# A name, or the ARN of somebody else's parameter, and perhaps a version; no label.
+_FORM = re.compile(r"(?:arn:[^:]+:ssm:[^:]*:[^:]*:parameter/[\w./-]+|[\w./-]+)(:[0-9]+)?")
 
 
 # The properties that may hold a secure string of the parameter store, by resource type.
@@ -42,13 +45,74 @@ def check(resources: Iterable[Declared], parts: Any) -> None:
     """ValidationError for too many references, and for secure ones where they may not stand."""
     found = [each for text, _ in _texts(parts, "") for each in _REFERENCE.findall(text)]
     limits.count("dynamic references", found, limits.DYNAMIC_REFERENCES)
-    refused = []
-    for each in resources:
-        for text, path in _texts(each.properties, ""):
-            if "{{resolve:ssm-secure:" in text and path not in _SECURE.get(each.type, ()):
-                refused.append(f"{each.type}/Properties/{path}")
-    if refused:
-        raise invalid(f"SSM Secure reference is not supported in: [{','.join(refused)}]")
+    misplaced = insecure(resources, versioned=True)
+    if misplaced:
+        raise invalid(misplaced)
+
+
+def insecure(resources: Iterable[Declared], *, versioned: bool) -> str:
+    """Where secure strings of the store may not stand, in AWS's words; empty if nowhere. AWS refuses those with a
+    version, and gives up operations with others as soon as they have begun."""
+    refused = [
+        f"{each.type}/Properties/{path}"
+        for each in resources
+        for text, path in _texts(each.properties, "")
+        for service, name in _STORED.findall(text)
+        if service == "ssm-secure"
+        and path not in _SECURE.get(each.type, ())
+        and bool(re.search(r":[0-9]+$", name)) is versioned
+    ]
+    return f"SSM Secure reference is not supported in: [{','.join(refused)}]" if refused else ""
+
+
+def named(value: Any) -> Iterator[str]:
+    """The parameters of the store that an evaluated value refers to, as `name` or `name:version`; ValidationError
+    for what cannot be one."""
+    for text, _ in _texts(value, ""):
+        for service, name in _STORED.findall(text) if "{{resolve:" in text else ():
+            if _FORM.fullmatch(name) is None:
+                raise invalid(
+                    f"Incorrect format is used in the following SSM reference: [{{{{resolve:{service}:{name}}}}}]"
+                )
+            if service == "ssm":
+                yield name
+
+
+async def look_up(names: Iterable[str], calls: Calls, caller: Caller) -> dict[str, str]:
+    """What the parameters hold, found out before anything is made: ValidationError if there is no such parameter,
+    or if it is a secret."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        try:
+            answer = await calls("ssm", "GetParameter", {"Name": name, "WithDecryption": False}, caller)
+        except AwsError as error:
+            if error.status < 500 and not error.code.startswith("AccessDenied"):
+                raise invalid(missing(name)) from None
+            raise
+        if answer["Parameter"].get("Type") == "SecureString":
+            plain = re.sub(r":[0-9]+$", "", name)
+            raise invalid(f"Non-secure ssm prefix was used for secure parameter {plain}")
+        found[name] = str(answer["Parameter"]["Value"])
+    return found
+
+
+def missing(name: str, service: str = "ssm") -> str:
+    return f"Parameters: [{service}:{name}] cannot be found."
+
+
+def filled(value: Any, stored: Mapping[str, str]) -> Any:
+    """`value` with what is known of the store in the places of its references."""
+    if isinstance(value, dict):
+        return {key: filled(member, stored) for key, member in value.items()}
+    if isinstance(value, list):
+        return [filled(member, stored) for member in value]
+    if not isinstance(value, str) or "{{resolve:ssm:" not in value:
+        return value
+
+    def known(reference: re.Match[str]) -> str:
+        return stored.get(reference[2], reference[0]) if reference[1] == "ssm" else reference[0]
+
+    return _STORED.sub(known, value)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -107,8 +171,9 @@ async def _fetch(service: str, reference: str, calls: Calls, caller: Caller) -> 
         return str(answer["Parameter"]["Value"])
     except AwsError as error:
         if service == "secretsmanager":
-            raise EvaluationError(f"Secrets Manager can't find the specified secret. ({error.message})") from None
-        raise EvaluationError(f"Parameters: [{service}:{reference}] cannot be found.") from None
+            where = f"Service: AWSSecretsManager; Status Code: {error.status}; Error Code: {error.code}"
+            raise EvaluationError(f"{error.message} ({where})") from None
+        raise EvaluationError(missing(reference, service)) from None
 
 
 async def _secret(reference: str, calls: Calls, caller: Caller) -> str:
@@ -141,6 +206,6 @@ async def _secret(reference: str, calls: Calls, caller: Caller) -> str:
     except ValueError:
         raise EvaluationError("Could not parse SecretString JSON") from None
     if not isinstance(document, dict) or key not in document:
-        raise EvaluationError(f"Could not find a value associated with JSONKey in SecretString: {key}")
+        raise EvaluationError("Could not find a value associated with JSONKey in SecretString")
     found = document[key]
     return found if isinstance(found, str) else json.dumps(found)

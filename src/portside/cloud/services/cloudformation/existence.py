@@ -26,26 +26,28 @@ _ASKED = {
     "AWS::EC2::Subnet::Id": ("ec2", "DescribeSubnets", "SubnetIds", True, "Subnets"),
     "AWS::EC2::VPC::Id": ("ec2", "DescribeVpcs", "VpcIds", True, "Vpcs"),
     "AWS::EC2::Volume::Id": ("ec2", "DescribeVolumes", "VolumeIds", True, "Volumes"),
+    "AWS::SSM::Parameter::Name": ("ssm", "GetParameter", "Name", False, "Parameter"),
     "AWS::Route53::HostedZone::Id": ("route53", "GetHostedZone", "Id", False, "HostedZone"),
 }  # fmt: skip
 
 
-def not_there(name: str, value: str) -> str:
-    return f"Parameter validation failed: parameter value {value} for parameter name {name} does not exist"
-
-
 async def missing(template: Template, values: tuple[Value, ...], calls: Calls, caller: Caller) -> str:
-    """The first parameter that names nothing, in AWS's words; empty if there is none."""
+    """The parameters that name nothing, in AWS's words; empty if there are none."""
+    absent = []
     for each in values:
         kind = template.parameters[each.key]["Type"]
         asked = _ASKED.get(parameters.member_type(kind))
-        if asked is None:
+        if each.unknown:
             continue
         members = parameters.split_list(each.effective) if parameters.is_list(kind) else [each.effective]
         for member in members:
-            if not await _exists(asked, member, calls, caller):
-                return not_there(each.key, member)
-    return ""
+            # What cannot be an identifier is nobody's.
+            found = parameters.well_formed(kind, member)
+            if found and asked is not None:
+                found = await _exists(asked, member, calls, caller)
+            if not found:
+                absent.append(f"parameter value {member} for parameter name {each.key} does not exist")
+    return f"Parameter validation failed: {', '.join(absent)}" if absent else ""
 
 
 async def _exists(asked: tuple[str, str, str, bool, str], value: str, calls: Calls, caller: Caller) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
-from portside.cloud.services.cloudformation import rows
+from portside.cloud.services.cloudformation import hierarchy, rows
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import Resource, ResourceStatus, Stack, StackStatus
 from portside.cloud.services.cloudformation.steps import Steps
@@ -47,6 +47,7 @@ class Failing:
                 creating = each.status is ResourceStatus.CREATE_IN_PROGRESS
                 noun = "creation" if creating else "update"
                 self._steps.fail(tx, stack, each, f"Resource {noun} cancelled")
+        hierarchy.release(tx, self._journal, stack.nested_sets.values())
         operation = self._ids.uuid()
         if stack.status is StackStatus.CREATE_IN_PROGRESS:
             if stack.disable_rollback:

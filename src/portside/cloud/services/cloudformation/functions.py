@@ -58,6 +58,8 @@ CIDR = (
     "bits"
 )
 CONDITION = "Template error: every Condition object must have a single String value."
+OUTPUT = "Template format error: The Value field of every Outputs member must evaluate to a String"
+LATE_OUTPUT = "Template format error: Every Value member must be a string."
 
 # In the order in which AWS lists them.
 SUPPORTED = (
@@ -65,6 +67,13 @@ SUPPORTED = (
     "Fn::Select", "Ref", "Fn::Equals", "Fn::If", "Fn::Not", "Condition", "Fn::And", "Fn::Or", "Fn::Contains",
     "Fn::EachMemberEquals", "Fn::EachMemberIn", "Fn::ValueOf", "Fn::ValueOfAll", "Fn::RefAll", "Fn::Sub",
     "Fn::Cidr",
+)  # fmt: skip
+# What rules are made of.
+IN_RULES = frozenset(
+    {
+        "Ref", "Fn::And", "Fn::Or", "Fn::Not", "Fn::Equals", "Fn::Contains", "Fn::EachMemberEquals",
+        "Fn::EachMemberIn", "Fn::RefAll", "Fn::ValueOf", "Fn::ValueOfAll",
+    }
 )  # fmt: skip
 # What AWS::LanguageExtensions may leave to the engine.
 EXTENSIONS = ("Fn::Length", "Fn::ToJsonString")

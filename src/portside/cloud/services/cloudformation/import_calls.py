@@ -83,6 +83,7 @@ class ImportCalls(StackCalls):
             endpoint=caller.endpoint,
             failures=(),
             cancelled=False,
+            nested_sets={},
         )
         begun = self._journal.stack(tx, moved, StackStatus.IMPORT_IN_PROGRESS, USER_INITIATED)
         for logical_id, kind, physical_id, name in found.imports:
@@ -135,7 +136,7 @@ class ImportCalls(StackCalls):
         if not found.imports:
             return []
         new = stack.status is StackStatus.REVIEW_IN_PROGRESS
-        proposal = await propose(self._db, self._zones, stack, found.spec, caller, new=new)
+        proposal = await propose(self._db, self._zones, stack, found.spec, self._calls, caller, new=new)
         adopted = []
         for logical_id, kind, physical_id, name in found.imports:
             planned = proposal.plan.planned[logical_id]

@@ -114,12 +114,12 @@ class Importing:
             physical_id=each.applied.physical_id,
             name=each.applied.name,
             properties=wanted,
-            metadata=seen.evaluate(declared.metadata),
+            metadata=seen.members(declared.metadata),
             dependencies=needs,
             deletion_policy=declared.deletion_policy,
             replace_policy=declared.replace_policy,
-            creation_policy=seen.evaluate(declared.creation_policy),
-            update_policy=seen.evaluate(declared.update_policy),
+            creation_policy=seen.members(declared.creation_policy),
+            update_policy=seen.members(declared.update_policy),
         )
         step = Step(Kind.UPDATE, Phase.CHECK, applied, self._ids.uuid(), self._clock.now())
         work = await self._jobs.removal(stack, name, each.type, step)

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from portside.cloud.services.cloudformation import functions
 from portside.cloud.services.cloudformation.functions import EvaluationError as EvaluationError
-from portside.cloud.services.cloudformation.references import PLACEHOLDER, function_of, split_attribute
+from portside.cloud.services.cloudformation.references import PLACEHOLDER, function_of, references, split_attribute
 from portside.cloud.services.cloudformation.template import Template
 
 
@@ -25,6 +25,10 @@ class MissingExport(EvaluationError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"No export named {name} found")
+
+
+class LateError(EvaluationError):
+    """An attribute is not what it is wanted for, which AWS finds out once everything is made."""
 
 
 class NeedsZones(Exception):
@@ -113,6 +117,8 @@ class Evaluator:
     exported: Callable[[str], Any] = _no_exports
     zones: Mapping[str, list[str]] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
+    # Evaluates conditions in this one's place, where not every parameter is known.
+    assuming: Evaluator | None = None
     _conditions: dict[str, bool] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
 
@@ -125,7 +131,8 @@ class Evaluator:
                 raise EvaluationError(f"Template format error: Circular dependency between conditions: [{name}]")
             self._open.add(name)
             try:
-                known = self._conditions[name] = self.truth(self.template.conditions[name])
+                look = self.assuming or self
+                known = self._conditions[name] = look.truth(self.template.conditions[name])
             finally:
                 self._open.discard(name)
         return known
@@ -136,12 +143,19 @@ class Evaluator:
         return not condition or self.condition(condition)
 
     def properties(self, logical_id: str) -> dict[str, Any]:
-        found = self.evaluate(self.template.resources[logical_id].properties)
+        return self.members(self.template.resources[logical_id].properties)
+
+    def members(self, value: dict[str, Any]) -> dict[str, Any]:
+        """An attribute of a resource, such as its metadata; nothing where a condition leaves it out."""
+        found = self.evaluate(value)
         return found if isinstance(found, dict) else {}
 
     def text(self, value: Any) -> str:
-        """An evaluated value where text is wanted, e.g. of an output."""
-        return as_text(self.evaluate(value), "Template error: every value of an output must be a string")
+        """The value of an output, which is a text."""
+        found = self.evaluate(value)
+        if isinstance(found, (list, dict, bool)) and any(each.attribute for each in references(value)):
+            raise LateError(functions.LATE_OUTPUT)
+        return as_text(found, f"{functions.OUTPUT}.")
 
     def evaluate(self, value: Any) -> Any:
         """The value of a piece of the template; members that are AWS::NoValue are gone."""

@@ -37,14 +37,15 @@ class Jobs:
 
     async def work(self, stack: Stack, resource: Resource, step: Step) -> Work:
         target = step.target
-        final = await dynamic.resolve(target.properties, self._calls, await self._callers.of(stack))
+        known = dynamic.filled(target.properties, target.stored) if target.stored else target.properties
+        final = await dynamic.resolve(known, self._calls, await self._callers.of(stack))
         if final is not target.properties:
             final, complaint = properties.fit(registry.facts(resource.type).schema, final)
             if complaint:
                 raise Rejected(complaint, made=step.phase is not Phase.CHECK)
         old: Params = {}
         if step.kind is Kind.UPDATE:
-            old = resource.applied.properties
+            old = dynamic.filled(resource.applied.properties, resource.applied.stored)
         caller = await self._callers.of(stack, resource.type)
         made = self.job(stack, caller, resource.logical_id, target, final, step.token, old)
         return replace(made, type=resource.type)
@@ -91,7 +92,7 @@ class Jobs:
 
     async def removal(self, stack: Stack, logical_id: str, kind: str, step: Step) -> Work:
         """The job of deleting a physical resource."""
-        final = step.target.properties
+        final = dynamic.filled(step.target.properties, step.target.stored)
         if dynamic.present(final):
             # A secret that is gone must not keep its user from being deleted.
             with suppress(EvaluationError):

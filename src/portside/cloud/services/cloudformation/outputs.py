@@ -6,8 +6,9 @@ Owns the rules for exports (unique per Region, neither changed nor withdrawn whi
 from __future__ import annotations
 
 from portside.cloud.kernel.database import Transaction
-from portside.cloud.services.cloudformation import rows
-from portside.cloud.services.cloudformation.intrinsics import Evaluator
+from portside.cloud.services.cloudformation import checks, rows
+from portside.cloud.services.cloudformation.intrinsics import UNKNOWN, EvaluationError, Evaluator
+from portside.cloud.services.cloudformation.plan import Dangling
 from portside.cloud.services.cloudformation.records import Output, Stack
 from portside.cloud.services.cloudformation.rows import Reader
 
@@ -20,12 +21,19 @@ def evaluate(look: Evaluator) -> tuple[Output, ...]:
         if condition and not look.condition(condition):
             continue
         export = declared.get("Export")
+        try:
+            value = look.text(declared["Value"])
+        except Dangling as error:
+            raise Dangling(error.logical_id, "Outputs") from None
+        exported = look.evaluate(export["Name"]) if export else ""
+        if export and exported is not UNKNOWN and not checks.exportable(exported):
+            raise EvaluationError(checks.bad_export(name))
         found.append(
             Output(
                 key=name,
-                value=look.text(declared["Value"]),
+                value=value,
                 description=str(declared.get("Description", "")),
-                export=look.text(export["Name"]) if export else "",
+                export=str(exported) if export else "",
             )
         )
     return tuple(found)

@@ -10,12 +10,14 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
-from portside.cloud.services.cloudformation import limits
+from portside.cloud.services.cloudformation import dynamic, limits
 from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.intrinsics import UNKNOWN
 from portside.cloud.services.cloudformation.records import Value
 from portside.cloud.services.cloudformation.template import Template
 
@@ -45,7 +47,13 @@ _KEYS = frozenset(
         "MaxLength", "MinValue", "MaxValue", "NoEcho",
     }
 )  # fmt: skip
+# Classes by name, groups with a name, sets of sets: what Java's patterns have and `re` has not.
+_SPELT = {"z": r"\Z", "k": r"\g"}
+_JAVA = re.compile(r"\\[pPzhR]|&&|\(\?<[A-Za-z]")
+_VERSIONLESS = re.compile(r"\{\{resolve:ssm:(?![^{}]*:[0-9]+\}\})[^{}]*\}\}")
 MASK = "****"
+# Marks a parameter of a nested stack whose value is not known yet; no request over HTTP can carry it.
+PENDING = "portside:pending"
 NO_DEFAULT = object()
 
 
@@ -53,6 +61,17 @@ def is_list(kind: str) -> bool:
     inner = _SSM_VALUE.fullmatch(kind)
     kind = inner[1] if inner else kind
     return kind == "CommaDelimitedList" or kind.startswith("List<")
+
+
+def through_ssm(kind: str) -> bool:
+    """Whether the value of a parameter is the name of one in the parameter store."""
+    return _SSM_VALUE.fullmatch(kind) is not None
+
+
+def well_formed(kind: str, value: str) -> bool:
+    """Whether a value, or a member of a list, can be what its type says."""
+    syntax = _SYNTAX.get(member_type(kind))
+    return syntax is None or re.fullmatch(syntax, value) is not None
 
 
 def member_type(kind: str) -> str:
@@ -95,8 +114,11 @@ def _check_type(kind: str) -> None:
 
 
 def _check_members(name: str, declared: Mapping[str, Any]) -> None:
-    if isinstance(declared.get("Default", ""), (dict, list)):
+    default = declared.get("Default", "")
+    if isinstance(default, (dict, list)):
         raise invalid("Template format error: Every Default member must be a string.")
+    if isinstance(default, str) and _VERSIONLESS.search(default):
+        raise invalid(f"Template error: parameter {name} should not contain ssm versionless resolver")
     for key in _TEXT_KEYS:
         if not isinstance(declared.get(key, ""), str):
             raise invalid(f"Template format error: Every {key} member must be a string.")
@@ -108,24 +130,52 @@ def _check_members(name: str, declared: Mapping[str, Any]) -> None:
     for key in _NUMBER_KEYS:
         if key in declared and number(declared[key]) is None:
             raise invalid(f"Template format error: Every {key} member must be a number. (parameter {name})")
+    _check_constraints(name, declared)
     allowed = declared.get("AllowedValues", [])
     if not isinstance(allowed, list) or any(isinstance(each, (dict, list)) for each in allowed):
         raise invalid("Template format error: Every AllowedValues value must be a list of strings.")
     if str(declared.get("NoEcho", "false")).lower() not in ("true", "false"):
         raise invalid(f"Template format error: NoEcho of parameter {name} must be true or false.")
+    if _compiled(declared.get("AllowedPattern", "")) is None:
+        raise invalid(f"Template format error: AllowedPattern of parameter {name} is not a regular expression.")
+
+
+def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
+    """That each constraint is one of the parameter's type, and that some value can satisfy them."""
+    for unfit, kind, keys in (
+        (("Number", "List<Number>"), "String", ("MinLength", "MaxLength", "AllowedPattern")),
+        (("String",), "Number", ("MinValue", "MaxValue")),
+    ):
+        for key in keys:
+            if key in declared and declared["Type"] in unfit:
+                raise invalid(f"Template error: Parameter '{name}' {key} must be on a parameter of type {kind}")
+    for low, high in (("MinLength", "MaxLength"), ("MinValue", "MaxValue")):
+        if low in declared and high in declared and float(declared[low]) > float(declared[high]):
+            raise invalid(f"Template error: Parameter '{name}' {low} must be less than {high}.")
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """AWS's patterns are Java's. Those with what only Java has go to `regex`, which takes it too; None for what is
+    no pattern."""
     try:
-        _compiled(declared.get("AllowedPattern", ""))
+        if _JAVA.search(pattern):
+            import regex
+
+            # The very end of the text, and what a group holds, are spelt otherwise by Java.
+            spelt = re.sub(r"\\([\s\S])", lambda each: _SPELT.get(each[1], each[0]), pattern)
+            found: re.Pattern[str] = regex.compile(spelt, regex.VERSION1)
+            return found
+        with warnings.catch_warnings():
+            # `[[:alpha:]]` and the like, which may come to mean something else one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(pattern)
     except (re.error, RecursionError, OverflowError):
-        raise invalid(
-            f"Template format error: AllowedPattern of parameter {name} is not a regular expression."
-        ) from None
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    with warnings.catch_warnings():
-        # `[[:alpha:]]` and the like, which may come to mean something else one day.
-        warnings.simplefilter("ignore", FutureWarning)
-        return re.compile(pattern)
+        return None
+    except Exception as error:
+        if type(error).__module__.startswith("regex"):
+            return None
+        raise
 
 
 def number(value: Any) -> float | None:
@@ -154,8 +204,9 @@ def as_text(value: Any) -> str:
 
 def choose(template: Template, given: list[Params], previous: tuple[Value, ...] | None) -> dict[str, str]:
     """The value of each declared parameter: sent, kept (`UsePreviousValue`), or default. `previous` is None
-    when the stack is new."""
+    when the stack is new. Of what is not known yet no constraint is asked."""
     check_declarations(template)
+    later = pending(given)
     before = {each.key: each.value for each in previous or ()}
     sent: dict[str, str] = {}
     for each in given:
@@ -190,8 +241,14 @@ def choose(template: Template, given: list[Params], previous: tuple[Value, ...] 
     if missing:
         raise invalid(f"Parameters: [{', '.join(missing)}] must have values")
     for name, value in chosen.items():
-        _check(name, template.parameters[name], value)
+        if name not in later:
+            _check(name, template.parameters[name], value)
     return chosen
+
+
+def pending(given: list[Params]) -> frozenset[str]:
+    """The parameters whose values are not known yet."""
+    return frozenset(each["ParameterKey"] for each in given if each.get(PENDING))
 
 
 def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
@@ -208,20 +265,13 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
     pattern = declared.get("AllowedPattern")
     if isinstance(pattern, str):
         compiled = _compiled(pattern)
-        if any(not compiled.fullmatch(each) for each in members):
+        if compiled is None or any(not compiled.fullmatch(each) for each in members):
             raise invalid(_said(name, declared, f"Parameter '{name}' must match pattern {pattern}"))
     for each in members:
         _check_length(name, declared, each)
     if kind in ("Number", "List<Number>"):
         for each in members:
             _check_number(name, declared, each)
-    syntax = None if through_ssm else _SYNTAX.get(member_type(kind))
-    if syntax is not None:
-        for each in members:
-            if (each and not re.fullmatch(syntax, each)) or (not each and not is_list(kind)):
-                raise invalid(
-                    f"Parameter validation failed: parameter value {each} for parameter name {name} does not exist"
-                )
 
 
 def _said(name: str, declared: Mapping[str, Any], otherwise: str) -> str:
@@ -253,15 +303,26 @@ def split_list(value: str) -> list[str]:
 
 
 async def resolve(
-    template: Template, chosen: Mapping[str, str], calls: Calls, caller: Caller
+    template: Template,
+    chosen: Mapping[str, str],
+    calls: Calls,
+    caller: Caller,
+    later: frozenset[str] = frozenset(),
 ) -> tuple[Value, ...]:
-    """Adds what SSM-typed parameters point to; a missing one is refused before anything starts."""
+    """Adds what SSM-typed parameters point to; a missing one is refused before anything starts. `later` are those
+    whose values are not known yet."""
     found: list[Value] = []
     for name, value in chosen.items():
+        if name in later:
+            found.append(Value(name, value, unknown=True))
+            continue
         kind = template.parameters[name]["Type"]
         inner = _SSM_VALUE.fullmatch(kind)
-        if inner is None and kind != "AWS::SSM::Parameter::Name":
-            found.append(Value(name, value))
+        if inner is None:
+            resolved = None
+            if value == default_of(template.parameters[name]) and any(dynamic.named(value)):
+                resolved = dynamic.filled(value, await dynamic.look_up(dynamic.named(value), calls, caller))
+            found.append(Value(name, value, resolved))
             continue
         try:
             answer = await calls("ssm", "GetParameter", {"Name": value}, caller)
@@ -272,27 +333,23 @@ async def resolve(
                 ) from None
             raise
         stored = answer["Parameter"]
-        if inner is None:
-            found.append(Value(name, value))
-            continue
         if stored.get("Type") == "SecureString":
             raise invalid(
                 f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
             )
-        if (
-            is_list(kind)
-            and stored.get("Type") != "StringList"
-            and inner[1] in ("List<String>", "CommaDelimitedList")
-        ):
-            raise invalid(
-                f"Parameters [{value}] referenced by template have types not supported by CloudFormation."
-            )
-        found.append(Value(name, value, stored["Value"]))
+        listed = is_list(kind)
+        if listed is not (stored.get("Type") == "StringList"):
+            raise invalid(f"Types for SSM parameters [{value}] defined in CFN template and SSM are incompatible")
+        held: str = stored["Value"]
+        found.append(Value(name, value, ",".join(split_list(held)) if listed else held))
     return tuple(found)
 
 
-def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = False) -> dict[str, Any]:
-    """What Ref yields for each parameter: text, or a list of texts."""
+def values(
+    template: Template, parameters: tuple[Value, ...], *, masked: bool = False, literal: bool = False
+) -> dict[str, Any]:
+    """What Ref yields for each parameter: text, or a list of texts. `literal` takes what stands in for a value
+    that is not known yet for the value."""
     found: dict[str, Any] = {}
     for each in parameters:
         declared = template.parameters.get(each.key)
@@ -300,8 +357,19 @@ def values(template: Template, parameters: tuple[Value, ...], *, masked: bool = 
             continue
         if masked and (each.hidden or no_echo(declared)):
             found[each.key] = MASK
+        elif each.unknown and not literal:
+            found[each.key] = UNKNOWN
         elif is_list(declared["Type"]):
             found[each.key] = split_list(each.effective)
         else:
             found[each.key] = each.effective
     return found
+
+
+def assumed(template: Template, parameters: tuple[Value, ...], before: tuple[Value, ...]) -> dict[str, Any]:
+    """The parameters as conditions see them, which must come out one way or the other: what is not known yet
+    counts as what it is now."""
+    now = {each.key: each for each in before}
+    return values(
+        template, tuple(now.get(each.key, each) if each.unknown else each for each in parameters), literal=True
+    )

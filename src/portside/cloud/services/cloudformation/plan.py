@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from portside.cloud.services.cloudformation import graph, properties
+from portside.cloud.services.cloudformation import dynamic, graph, properties
 from portside.cloud.services.cloudformation.intrinsics import UNKNOWN, EvaluationError, Evaluator, unknown_inside
 from portside.cloud.services.cloudformation.records import Applied, Params, Resource
 from portside.cloud.services.cloudformation.schema import Schema
 from portside.cloud.services.cloudformation.template import Template
+
+# How the attributes of a nested stack begin.
+OUTPUTS = "Outputs."
 
 
 class Verdict(StrEnum):
@@ -82,12 +85,15 @@ def decide(
     wanted: Params,
     metadata: Params,
     tags: tuple[tuple[str, str], ...],
+    stored: Mapping[str, str] | None = None,
 ) -> Decision:
-    """What turns `applied` into a resource with the properties `wanted` (evaluated and fitted)."""
+    """What turns `applied` into a resource with the properties `wanted` (evaluated and fitted). `stored` is what
+    parameters of the store hold by now, which the properties may refer to."""
     changes = tuple(
-        _change(facts, name, applied.properties.get(name), wanted.get(name))
+        _change(facts, name, before, after)
         for name in dict.fromkeys([*wanted, *applied.properties])
-        if applied.properties.get(name) != wanted.get(name)
+        for before, after in [_sides(applied, name, wanted.get(name), stored)]
+        if before != after
     )
     other_metadata = applied.metadata != metadata
     other_tags = facts.tagged and applied.tags != tags
@@ -103,6 +109,18 @@ def decide(
     else:
         verdict = Verdict.KEEP
     return Decision(verdict, changes, other_metadata, other_tags)
+
+
+def _sides(applied: Applied, name: str, after: Any, stored: Mapping[str, str] | None) -> tuple[Any, Any]:
+    """A property before and after: as it is written, unless only what it refers to has changed."""
+    before = applied.properties.get(name)
+    if before != after or not applied.stored or not stored:
+        return before, after
+    both = applied.stored.keys() & stored.keys()
+    return (
+        dynamic.filled(before, {each: applied.stored[each] for each in both}),
+        dynamic.filled(after, {each: stored[each] for each in both}),
+    )
 
 
 def _change(facts: Facts, name: str, before: Any, after: Any) -> Change:
@@ -173,11 +191,13 @@ class Plan:
 
 @dataclass(slots=True)
 class PlannedView:
-    """Other resources, as far as the plan has come."""
+    """Other resources, as far as the plan has come. `foreseen` holds, by logical id, the outputs of nested stacks
+    that will be what they are, where the stacks inside are planned as well."""
 
     template: Template
     planned: Mapping[str, Planned]
     facts: Callable[[str], Facts]
+    foreseen: Mapping[str, Params] = field(default_factory=dict)
 
     def ref(self, logical_id: str) -> Any:
         found = self._find(logical_id)
@@ -188,6 +208,8 @@ class PlannedView:
     def attribute(self, logical_id: str, name: str) -> Any:
         found = self._find(logical_id)
         facts = self.facts(found.type)
+        if logical_id in self.foreseen and name.startswith(OUTPUTS):
+            return self.foreseen[logical_id].get(name.removeprefix(OUTPUTS), UNKNOWN)
         if not facts.has_attribute(name):
             # The operation is given up before anybody needs the value (`attributes.py`).
             return UNKNOWN
@@ -206,7 +228,7 @@ class PlannedView:
     def _find(self, logical_id: str) -> Planned:
         found = self.planned.get(logical_id)
         if found is None:
-            raise dangling(logical_id)
+            raise Dangling(logical_id)
         return found
 
 
@@ -220,11 +242,15 @@ def property_at(found: Params, name: str) -> Any:
     return value
 
 
-def dangling(logical_id: str) -> EvaluationError:
-    return EvaluationError(
-        f"Template format error: Unresolved resource dependencies [{logical_id}] in the Resources "
-        "block of the template"
-    )
+class Dangling(EvaluationError):
+    """A reference to a resource whose condition is false."""
+
+    def __init__(self, logical_id: str, block: str = "Resources") -> None:
+        super().__init__(
+            f"Template format error: Unresolved resource dependencies [{logical_id}] in the {block} "
+            "block of the template"
+        )
+        self.logical_id = logical_id
 
 
 def refuse_attribute(facts: Facts, kind: str, logical_id: str, name: str) -> None:
@@ -258,6 +284,7 @@ def plan(
     before: Mapping[str, Resource],
     facts: Callable[[str], Facts],
     tags: tuple[tuple[str, str], ...],
+    stored: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan that leads from the resources of `before` to the evaluator's template.
 
@@ -273,9 +300,9 @@ def plan(
         wanted, _ = properties.fit(known.schema, evaluator.properties(logical_id))
         present = before.get(logical_id)
         beside = Applied(
-            metadata=evaluator.evaluate(declared.metadata),
-            creation_policy=evaluator.evaluate(declared.creation_policy),
-            update_policy=evaluator.evaluate(declared.update_policy),
+            metadata=evaluator.members(declared.metadata),
+            creation_policy=evaluator.members(declared.creation_policy),
+            update_policy=evaluator.members(declared.update_policy),
             deletion_policy=declared.deletion_policy,
             replace_policy=declared.replace_policy,
         )
@@ -284,7 +311,7 @@ def plan(
         if applied is None:
             decision = Decision(Verdict.CREATE)
         else:
-            decision = decide(known, applied, wanted, beside.metadata, tags)
+            decision = decide(known, applied, wanted, beside.metadata, tags, stored)
             policies = _policies(applied, beside)
         found.planned[logical_id] = Planned(logical_id, declared.type, decision, wanted, applied, beside, policies)
     found.removed = [each for name, each in before.items() if name not in found.planned]

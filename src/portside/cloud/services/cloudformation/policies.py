@@ -6,6 +6,7 @@ is refused before an operation starts. Waiting for signals is `signals.py`, repl
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -63,12 +64,12 @@ def signals_wanted(creation_policy: dict[str, Any]) -> SignalsWanted | None:
     """None if creation waits for no signals. ValueError for what is not well-formed."""
     if "ResourceSignal" not in creation_policy:
         return None
-    given = creation_policy.get("ResourceSignal") or {}
+    given = part(creation_policy, "ResourceSignal")
     shown = str(given.get("Timeout", "PT5M"))
     limit = seconds(shown)
     if limit is None or limit > LONGEST_WAIT:
         raise ValueError(f"Invalid ResourceSignal Timeout {shown}: a duration of at most PT12H is wanted")
-    group = creation_policy.get("AutoScalingCreationPolicy") or {}
+    group = part(creation_policy, "AutoScalingCreationPolicy")
     percent = _number(group.get("MinSuccessfulInstancesPercent", 100), "MinSuccessfulInstancesPercent")
     count = _number(given.get("Count", 1), "ResourceSignal Count")
     return SignalsWanted(int(count), limit, shown, percent)
@@ -76,14 +77,17 @@ def signals_wanted(creation_policy: dict[str, Any]) -> SignalsWanted | None:
 
 def rolling_update(update_policy: dict[str, Any]) -> RollingUpdate | None:
     """None if instances are not replaced by updates. ValueError for what is not well-formed."""
-    given = update_policy.get("AutoScalingRollingUpdate")
-    if given is None:
+    if "AutoScalingRollingUpdate" not in update_policy:
         return None
+    given = part(update_policy, "AutoScalingRollingUpdate")
     waits = str(given.get("WaitOnResourceSignals", False)).lower() == "true"
     shown = str(given.get("PauseTime", "PT5M" if waits else "PT0S"))
     pause = seconds(shown)
     if pause is None or pause > LONGEST_PAUSE:
         raise ValueError(f"Invalid PauseTime {shown}: a duration of at most PT1H is wanted")
+    suspended = given.get("SuspendProcesses") or []
+    if not isinstance(suspended, list):
+        raise ValueError("SuspendProcesses must be a list")
     return RollingUpdate(
         batch=max(1, int(_number(given.get("MaxBatchSize", 1), "MaxBatchSize"))),
         in_service=int(_number(given.get("MinInstancesInService", 0), "MinInstancesInService")),
@@ -91,21 +95,40 @@ def rolling_update(update_policy: dict[str, Any]) -> RollingUpdate | None:
         pause=pause,
         shown=shown,
         waits=waits,
-        suspended=tuple(str(each) for each in given.get("SuspendProcesses") or ()),
+        suspended=tuple(str(each) for each in suspended),
     )
 
 
 def keeps_sizes(update_policy: dict[str, Any]) -> bool:
     """Whether sizes of a group that the template did not change are left as they are."""
-    given = update_policy.get("AutoScalingScheduledAction") or {}
-    return str(given.get("IgnoreUnmodifiedGroupSizeProperties", False)).lower() == "true"
+    return _says(update_policy, "AutoScalingScheduledAction", "IgnoreUnmodifiedGroupSizeProperties")
+
+
+def replaces_group(update_policy: dict[str, Any]) -> bool:
+    """Whether an update of a group builds another one."""
+    return _says(update_policy, "AutoScalingReplacingUpdate", "WillReplace")
+
+
+def _says(policy: dict[str, Any], name: str, flag: str) -> bool:
+    found = policy.get(name)
+    return isinstance(found, dict) and str(found.get(flag, False)).lower() == "true"
+
+
+def part(policy: dict[str, Any], name: str) -> dict[str, Any]:
+    """One part of a policy, empty where it is not there. ValueError for what is no object."""
+    found = policy.get(name, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} must be an object")
+    return found
 
 
 def _number(value: Any, name: str) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number") from None
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise ValueError(f"{name} must be a number")
     if found < 0:
         raise ValueError(f"{name} must not be negative")
     return found

@@ -6,10 +6,11 @@ alike by CreateStack, UpdateStack and CreateChangeSet, which is why a change set
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from portside.cloud.kernel.database import Database
@@ -18,6 +19,7 @@ from portside.cloud.services.calls import PARENT_KEY, Caller, Calls, Params
 from portside.cloud.services.cloudformation import (
     attributes,
     documents,
+    dynamic,
     existence,
     limits,
     outputs,
@@ -34,6 +36,7 @@ from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.intrinsics import (
     UNKNOWN,
     EvaluationError,
+    LateError,
     MissingExport,
     NoResources,
     Surroundings,
@@ -49,7 +52,8 @@ from portside.cloud.services.cloudformation.template import Template
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A checked request: the specification, its template and what it would do. `outputs` is None where their
-    values depend on what does not exist yet. `hidden` are the secrets of the resources that there are."""
+    values depend on what does not exist yet; `lasting` are those that will be what the stack has now. `hidden` are
+    the secrets of the resources that there are."""
 
     spec: Spec
     template: Template
@@ -57,6 +61,7 @@ class Proposal:
     outputs: tuple[Output, ...] | None
     trouble: str = ""
     hidden: tuple[str, ...] = ()
+    lasting: Params = field(default_factory=dict)
 
 
 async def read_body(params: Params, calls: Calls, caller: Caller, previous: str | None) -> str:
@@ -148,10 +153,11 @@ async def make_spec(
     chosen = parameters.choose(
         parsed, params.get("Parameters") or [], None if previous is None else previous.parameters
     )
-    values = await parameters.resolve(parsed, chosen, calls, caller)
+    later = parameters.pending(params.get("Parameters") or [])
+    values = await parameters.resolve(parsed, chosen, calls, caller, later)
     values = _hiding(values, (params.get(PARENT_KEY) or {}).get("hidden") or [], previous)
     trouble = await existence.missing(parsed, values, calls, caller)
-    seen = parameters.values(parsed, values)
+    seen = parameters.values(parsed, values, literal=True)
     processed = body
     if not transformed:
         processed = transforms.settle(document, parsed, seen, calls, caller) or body
@@ -166,7 +172,7 @@ async def make_spec(
             if error.code != "ValidationError":
                 raise
             trouble = error.message
-    if not trouble:
+    if not trouble and not later:
         await _refuse_broken_rules(parsed, values, calls, caller)
     tags = params.get("Tags")
     kept = previous.tags if previous is not None else ()
@@ -233,12 +239,22 @@ def _perhaps(exported: Callable[[str], Any], name: str) -> Any:
 
 
 async def propose(
-    db: Database, zones: Zones, stack: Stack, spec: Spec, caller: Caller, *, new: bool, lenient: bool = False
+    db: Database,
+    zones: Zones,
+    stack: Stack,
+    spec: Spec,
+    calls: Calls,
+    caller: Caller,
+    *,
+    new: bool,
+    lenient: bool = False,
+    foreseen: Mapping[str, Params] = MappingProxyType({}),
 ) -> Proposal:
     """The plan that turns what `stack` has into `spec`; ValidationError for what can be known to fail.
 
     `trouble` holds what a new stack only finds when it begins: a missing export, or `spec.trouble`. With `lenient`
-    there is a plan all the same, in which what a missing export holds is not known.
+    there is a plan all the same, in which what a missing export holds is not known. `foreseen`: the outputs of
+    nested stacks that will be what they are.
     """
     if spec.trouble:
         return Proposal(spec, template.outline(documents.read(spec.sent)), Plan(), None, spec.trouble)
@@ -253,31 +269,44 @@ async def propose(
         look = evaluator(db, stack, spec, parsed, NoResources(), zones.known)
         alive = await zones.with_zones(caller, lambda: active(look))
         registry.refuse_unknown(parsed, alive)
-        spec = replace(spec, trouble=attributes.unsupported(parsed, alive, registry.facts))
+        trouble = dynamic.insecure([parsed.resources[name] for name in alive], versioned=False)
+        spec = replace(spec, trouble=trouble or attributes.unsupported(parsed, alive, registry.facts))
         _refuse_retyped(parsed, alive, before)
-        view = PlannedView(parsed, {}, registry.facts)
+        view = PlannedView(parsed, {}, registry.facts, foreseen)
         look = evaluator(db, stack, spec, parsed, view, zones.known)
         if lenient:
             look.exported = partial(_perhaps, look.exported)
 
         def planned() -> Plan:
             view.planned = {}
-            return plan(look, before, registry.facts, spec.tags)
+            return plan(look, before, registry.facts, spec.tags, spec.stored)
 
         found = await zones.with_zones(caller, planned)
+        asked = [name for each in found.planned.values() for name in dynamic.named(each.properties)]
+        spec = replace(spec, stored=await dynamic.look_up(asked, calls, caller))
+        if any(each.applied is not None and each.applied.stored for each in found.planned.values()):
+            found = await zones.with_zones(caller, planned)
         if not new and not found.planned:
             raise invalid("Template format error: At least one Resources member must be defined.")
-        made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
+        made: tuple[Output, ...] | None = None
+        with suppress(LateError):
+            made = await zones.with_zones(caller, lambda: outputs.evaluate(look))
     except MissingExport as error:
         found = Plan()
         if not lenient:
             with suppress(AwsError):
-                found = (await propose(db, zones, stack, spec, caller, new=new, lenient=True)).plan
+                again = await propose(
+                    db, zones, stack, spec, calls, caller, new=new, lenient=True, foreseen=foreseen
+                )
+                found = again.plan
         return Proposal(spec, parsed, found, None, str(error), hidden)
     except EvaluationError as error:
         raise invalid(str(error)) from None
-    unknown = any("KNOWN_AFTER_APPLY" in each.value for each in made)
-    return Proposal(spec, parsed, found, None if unknown else made, hidden=hidden)
+    now = {each.key: each.value for each in stack.outputs}
+    lasting = {each.key: each.value for each in made or () if now.get(each.key) == each.value}
+    if made is not None and any("KNOWN_AFTER_APPLY" in each.value for each in made):
+        made = None
+    return Proposal(spec, parsed, found, made, hidden=hidden, lasting=lasting)
 
 
 def _refuse_retyped(parsed: Template, alive: dict[str, tuple[str, ...]], before: dict[str, Any]) -> None:

@@ -30,13 +30,15 @@ from portside.cloud.services.cloudformation.template import Template
 
 STACKS_A_PAGE = 100
 EVENTS_A_PAGE = 100
+# More than these are only listed.
+RESOURCES_SHOWN = 100
 
 
 class ReadCalls(Operations):
     @operation("DescribeStacks")
     def describe_stacks(self, caller: Caller, params: Params) -> Params:
         name = params.get("StackName")
-        if name:
+        if name is not None:
             return {"Stacks": [self._shown(self._need_with_id(caller, name))]}
         alive = [
             each for each in rows.stacks(self._db, caller.region) if each.status is not StackStatus.DELETE_COMPLETE
@@ -108,6 +110,8 @@ class ReadCalls(Operations):
         name, physical = params.get("StackName"), params.get("PhysicalResourceId")
         if not name and not physical:
             raise invalid("At least one of StackName or PhysicalResourceId must be specified")
+        if name and physical:
+            raise invalid("StackName and PhysicalResourceId must not both be specified")
         if physical and not name:
             name = rows.stack_of_physical(self._db, physical)
             if name is None:
@@ -120,7 +124,11 @@ class ReadCalls(Operations):
             if not found:
                 raise invalid(f"Resource {logical} does not exist for stack {stack.name}")
         drifts = drift_rows.of_resources(self._db, stack)
-        return {"StackResources": [describe.resource(each, stack, drifts.get(each.logical_id)) for each in found]}
+        return {
+            "StackResources": [
+                describe.resource(each, stack, drifts.get(each.logical_id)) for each in found[:RESOURCES_SHOWN]
+            ]
+        }
 
     @operation("ListStackResources")
     def list_stack_resources(self, caller: Caller, params: Params) -> Params:
@@ -183,6 +191,8 @@ class ReadCalls(Operations):
 
     @operation("ValidateTemplate")
     async def validate_template(self, caller: Caller, params: Params) -> Params:
+        if params.get("TemplateBody"):
+            params = params | {"TemplateURL": None}
         parsed, declared = _read(await read_body(params, self._calls, caller, None))
         return {
             "Parameters": [

@@ -141,12 +141,16 @@ class Value:
     """A parameter of a stack. `resolved` is what an SSM parameter held when the operation began.
 
     `hidden`: a nested stack was given what its parent does not show.
+
+    `unknown`, in change sets of nested stacks only: the value depends on what does not exist yet, and `value` is
+    what stands in for it.
     """
 
     key: str
     value: str
     resolved: str | None = None
     hidden: bool = False
+    unknown: bool = False
 
     @property
     def effective(self) -> str:
@@ -171,6 +175,8 @@ class Spec:
     rollback: Params = field(default_factory=dict)
     original: str = ""
     trouble: str = ""
+    # What parameters of the store held when the operation began, by `name` or `name:version`.
+    stored: dict[str, str] = field(default_factory=dict)
 
     @property
     def sent(self) -> str:
@@ -195,7 +201,8 @@ class Stack:
     `policy` is the stack policy, `policy_override` the one that stands in for it during one update.
     `monitored_until` is when the time ends in which alarms are watched after the last resource.
     `parent` and `root` are the stacks that a nested stack belongs to; while it is `held` it can still turn back
-    with its parent after its own update.
+    with its parent after its own update. `nested_sets` are the change sets of the running (or last) operation's
+    nested stacks, by logical id.
     """
 
     id: str
@@ -235,6 +242,7 @@ class Stack:
     parent: str = ""
     root: str = ""
     held: bool = False
+    nested_sets: dict[str, str] = field(default_factory=dict)
 
 
 @record(frozen=True, slots=True)
@@ -258,6 +266,9 @@ class Applied:
     state: Params = field(default_factory=dict)
     creation_policy: Params = field(default_factory=dict)
     update_policy: Params = field(default_factory=dict)
+    # What the dynamic references in `properties` to the parameter store stood for, as far as that was known
+    # when the operation began.
+    stored: dict[str, str] = field(default_factory=dict)
     masked: Params | None = None
     hidden: bool = False
 
@@ -377,6 +388,10 @@ class ChangeSet:
     `followers` are listed only as long as no property values are asked for (`changes.may_follow`), and
     `warning` is only told where they are. `imports` are the resources to be imported: logical id, type, physical
     id and name of each.
+
+    `nested` says that nested stacks have change sets of their own, `inner` which: ids by logical id. Those have a
+    `parent` and a `root`, the ids of change sets too. `settled`: what the stack inside is asked for was known in
+    full, so that the specification can be executed as it stands.
     """
 
     id: str
@@ -399,6 +414,11 @@ class ChangeSet:
     deployment: Params = field(default_factory=dict)
     imports_existing: bool = False
     client_token: str = ""
+    nested: bool = False
+    inner: dict[str, str] = field(default_factory=dict)
+    parent: str = ""
+    root: str = ""
+    settled: bool = True
 
 
 MIGRATIONS = (

@@ -131,6 +131,19 @@ def uses(value: Any, name: str) -> bool:
     return False
 
 
+def called_in(value: Any) -> Iterator[str]:
+    """The name of every function in it, from the outside in."""
+    if isinstance(value, dict):
+        called = function_of(value)
+        if called is not None:
+            yield called[0]
+        for member in value.values():
+            yield from called_in(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from called_in(member)
+
+
 def if_conditions(value: Any) -> Iterator[str]:
     """The conditions that Fn::If names; `Condition` with a text is also a key of IAM statements."""
     if isinstance(value, dict):

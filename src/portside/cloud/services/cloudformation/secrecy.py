@@ -25,7 +25,8 @@ def hides(declared: Mapping[str, Any], value: Value) -> bool:
 
 def of_spec(spec: Spec) -> list[str]:
     declared = template.declared_parameters(spec.sent)
-    return [each.effective for each in spec.parameters if hides(declared, each) and each.effective]
+    known = [each for each in spec.parameters if each.effective and not each.unknown]
+    return [each.effective for each in known if hides(declared, each)]
 
 
 def of_resources(resources: Iterable[Resource]) -> list[str]:

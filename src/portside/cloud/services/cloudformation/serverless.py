@@ -67,7 +67,7 @@ def _names_policies(document: dict[str, Any]) -> bool:
 
 async def _policies(calls: Calls, caller: Caller) -> dict[str, str]:
     """The managed policies of AWS by name. The transform looks at them in nobody's name."""
-    account = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+    account = Caller.root(caller.account, caller.region)
     found: dict[str, str] = {}
     params: dict[str, Any] = {"Scope": "AWS", "MaxItems": 1000}
     while True:

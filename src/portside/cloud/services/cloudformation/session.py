@@ -25,7 +25,7 @@ from portside.cloud.services.cloudformation.intrinsics import (
     Surroundings,
 )
 from portside.cloud.services.cloudformation.parameters import MASK
-from portside.cloud.services.cloudformation.plan import dangling, property_at, refuse_attribute
+from portside.cloud.services.cloudformation.plan import Dangling, property_at, refuse_attribute
 from portside.cloud.services.cloudformation.records import Resource, Spec, Stack
 from portside.cloud.services.cloudformation.resources import registry
 from portside.cloud.services.cloudformation.template import Template
@@ -67,7 +67,7 @@ class RowsView:
     def _find(self, logical_id: str) -> Resource:
         found = self.rows.get(logical_id)
         if found is None or found.status.gone:
-            raise dangling(logical_id)
+            raise Dangling(logical_id)
         return found
 
 
@@ -99,7 +99,7 @@ def evaluator(
     *,
     masked: bool = False,
 ) -> Evaluator:
-    return Evaluator(
+    look = Evaluator(
         template=template,
         parameters=parameters.values(template, spec.parameters, masked=masked),
         surroundings=Surroundings(stack.account, stack.region, stack.id, stack.name, spec.notifications),
@@ -107,11 +107,15 @@ def evaluator(
         exported=partial(rows.export, db, stack.region),
         zones=zones,
     )
+    if any(each.unknown for each in spec.parameters):
+        known = parameters.assumed(template, spec.parameters, stack.spec.parameters)
+        look.assuming = Evaluator(template, known, look.surroundings, zones=zones)
+    return look
 
 
 def caller_of(stack: Stack) -> Caller:
     """Who looks things up for the engine itself: the account."""
-    return Caller(stack.account, stack.region, f"arn:aws:iam::{stack.account}:root", endpoint=stack.endpoint)
+    return Caller.root(stack.account, stack.region, endpoint=stack.endpoint)
 
 
 SERVICE = "cloudformation.amazonaws.com"

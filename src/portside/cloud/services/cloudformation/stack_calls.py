@@ -5,14 +5,14 @@ Each validates, writes the intent in one transaction and answers; `stack_loop.py
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
-from portside.cloud.services.cloudformation import outputs, rows
+from portside.cloud.services.cloudformation import hierarchy, outputs, rows, template
+from portside.cloud.services.cloudformation.base import NAME, refuse_name
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.policy_calls import PolicyCalls
 from portside.cloud.services.cloudformation.proposal import (
@@ -28,32 +28,18 @@ from portside.cloud.services.cloudformation.records import (
     STOPPED,
     UPDATABLE,
     USER_INITIATED,
-    ExecutionStatus,
+    ChangeSet,
+    ChangeSetStatus,
     Leftover,
     Spec,
     Stack,
     StackStatus,
 )
+from portside.cloud.services.cloudformation.template import Template
 
 # A template that contains itself would never end.
 DEEPEST = 20
 NO_UPDATES = "No updates are to be performed."
-NAME = "[a-zA-Z][-a-zA-Z0-9]*"
-NAME_OR_ID = NAME + "|arn:[-a-zA-Z0-9:/._+]*"
-LONGEST_NAME = 128
-
-
-def refuse_name(name: str, pattern: str) -> None:
-    """ValidationError for what cannot be the name of a stack."""
-    broken = []
-    if not name.startswith("arn:") and len(name) > LONGEST_NAME:
-        broken.append(f"Member must have length less than or equal to {LONGEST_NAME}")
-    if not re.fullmatch(pattern, name):
-        broken.append(f"Member must satisfy regular expression pattern: {pattern}")
-    if broken:
-        errors = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
-        found = [f"Value '{name}' at 'stackName' failed to satisfy constraint: {each}" for each in broken]
-        raise invalid(errors + "; ".join(found))
 
 
 class StackCalls(PolicyCalls):
@@ -69,17 +55,16 @@ class StackCalls(PolicyCalls):
             raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists")
         if params.get("OnFailure") and params.get("DisableRollback") is not None:
             raise invalid("Only one of OnFailure and DisableRollback may be specified.")
-        body = await read_body(params, self._calls, caller, None)
-        parent = self._parent(params)
+        parent, frozen = self._parent(params), self._frozen(params)
         params = params if parent is None else params | handed_down(parent)
-        spec, parsed = await make_spec(params, body, None, self._calls, caller, direct=True)
+        spec, parsed = await self._wanted(params, None, caller, frozen)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
         stack = present or self.blank_stack(caller, name)
         if parent is not None:
             stack = replace(stack, parent=parent.id, root=parent.root or parent.id)
         await self._callers.verify(spec.role, stack.id, caller)
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=True)
+        proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=True)
         on_failure = params.get("OnFailure") or ("DO_NOTHING" if keeps_failures(params) else "ROLLBACK")
         policy = await self._policy_text(params, caller)
 
@@ -97,12 +82,31 @@ class StackCalls(PolicyCalls):
                 token=token,
                 termination_protection=bool(params.get("EnableTerminationProtection", False)),
                 policy=policy or stack.policy,
+                **shown_by(frozen),
                 **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "CreateStack")
             return begun.id
 
         return {"StackId": await self._db.commit(begin)}
+
+    async def _wanted(
+        self, params: Params, previous: Spec | None, caller: Caller, frozen: ChangeSet | None
+    ) -> tuple[Spec, Template]:
+        """What a creation or an update asks for; `frozen` is the change set that has shown it, if one has."""
+        if frozen is None:
+            body = await read_body(params, self._calls, caller, None if previous is None else previous.sent)
+            return await make_spec(params, body, previous, self._calls, caller, direct=True)
+        if frozen.settled:
+            return frozen.spec, template.parse(frozen.spec.body)
+        # The same template, with what was not known yet.
+        return await make_spec(params, frozen.spec.sent, previous, self._calls, caller, direct=False)
+
+    def _frozen(self, params: Params) -> ChangeSet | None:
+        """The change set of a nested stack, if the operation of its parent executes a hierarchy of them."""
+        parent, named = self._parent(params), params.get(PARENT_KEY) or {}
+        found = parent.nested_sets.get(named.get("resource", "")) if parent is not None else None
+        return rows.change_set_by_id(self._db, found) if found else None
 
     def _parent(self, params: Params) -> Stack | None:
         """The stack in whose name the call is made, for nested stacks."""
@@ -143,6 +147,7 @@ class StackCalls(PolicyCalls):
     ) -> Stack:
         """Write the intent to create; used by CreateStack and ExecuteChangeSet."""
         self.retire_change_sets(tx, stack, executed=fields.get("change_set", ""))
+        once: Params = {"nested_sets": {}}
         moved = replace(
             stack,
             spec=proposal.spec,
@@ -156,7 +161,7 @@ class StackCalls(PolicyCalls):
             caller_arn=caller.arn,
             caller_role=caller.role,
             endpoint=caller.endpoint,
-            **fields,
+            **once | fields,
         )
         begun = self._journal.stack(
             tx,
@@ -172,7 +177,7 @@ class StackCalls(PolicyCalls):
         """Every other change set of the stack is obsolete, and no longer listed."""
         for each in rows.change_sets(tx, stack.id):
             if each.id != executed:
-                rows.save_change_set(tx, replace(each, execution=ExecutionStatus.OBSOLETE, hidden=True))
+                hierarchy.retire(tx, self._journal, each, stack_id=stack.id)
 
     @operation("UpdateStack")
     async def update_stack(self, caller: Caller, params: Params) -> Params:
@@ -182,19 +187,21 @@ class StackCalls(PolicyCalls):
         if self._repeated(stack, caller, token, "UpdateStack"):
             return {"StackId": stack.id}
         refuse_update(stack, without_rollback=keeps_failures(params))
-        body = await read_body(params, self._calls, caller, stack.spec.sent)
-        parent = self._parent(params)
+        parent, frozen = self._parent(params), self._frozen(params)
+        if frozen is not None and frozen.status is ChangeSetStatus.FAILED:
+            raise invalid(NO_UPDATES)
         params = params if parent is None else params | handed_down(parent)
-        spec, parsed = await make_spec(params, body, stack.spec, self._calls, caller, direct=True)
+        spec, parsed = await self._wanted(params, stack.spec, caller, frozen)
         await self._callers.verify(spec.role, stack.id, caller)
         require_capabilities(parsed, list(spec.capabilities))
         require_types(parsed, params.get("ResourceTypes"))
-        proposal = await propose(self._db, self._zones, stack, spec, caller, new=False)
+        proposal = await propose(self._db, self._zones, stack, spec, self._calls, caller, new=False)
         if proposal.trouble and not spec.trouble:
             raise invalid(proposal.trouble)
         policy = await self._policy_text(params, caller)
         override = await self._policy_text(params, caller, "StackPolicyDuringUpdate")
-        if nothing_changes(stack, proposal) and stack.status in UPDATABLE:
+        deeper = frozen is not None and hierarchy.reaches(self._db, frozen)
+        if nothing_changes(stack, proposal) and stack.status in UPDATABLE and not deeper:
             raise invalid(NO_UPDATES)
         with self._db.write() as tx:
             now = rows.stack_by_id(tx, stack.id)
@@ -210,6 +217,7 @@ class StackCalls(PolicyCalls):
                 policy=policy or now.policy,
                 policy_override=override,
                 held=parent is not None and bool(params[PARENT_KEY].get("held")),
+                **shown_by(frozen),
                 **modes(params),
             )
             rows.add_token(tx, caller.region, begun.id, token, "UpdateStack")
@@ -233,6 +241,7 @@ class StackCalls(PolicyCalls):
             "express": False,
             "retain_except_on_create": False,
             "held": False,
+            "nested_sets": {},
         }
         moved = replace(
             stack,
@@ -312,6 +321,7 @@ class StackCalls(PolicyCalls):
     def begin_delete(self, tx: Transaction, stack: Stack, caller: Caller, **fields: Any) -> None:
         """Write the intent to delete; used by DeleteStack and RollbackStack."""
         self.retire_change_sets(tx, stack)
+        hierarchy.release(tx, self._journal, stack.nested_sets.values())
         for each in rows.resources(tx, stack.id).values():
             before = each.previous
             if before is not None and before.physical_id != each.applied.physical_id:
@@ -346,6 +356,11 @@ def keeps_failures(params: Params) -> bool:
 def handed_down(parent: Stack) -> Params:
     """What a nested stack is allowed because its parent is."""
     return {"Capabilities": list(parent.spec.capabilities), "RoleARN": parent.spec.role}
+
+
+def shown_by(found: ChangeSet | None) -> Params:
+    """The fields of a stack whose operation executes a change set."""
+    return {} if found is None else {"change_set": found.id, "nested_sets": found.inner}
 
 
 def modes(params: Params) -> Params:

@@ -18,7 +18,7 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.services.calls import Calls
-from portside.cloud.services.cloudformation import outputs, rows, template
+from portside.cloud.services.cloudformation import hierarchy, outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
 from portside.cloud.services.cloudformation.cleanup import CleanUp
 from portside.cloud.services.cloudformation.failing import (
@@ -273,6 +273,7 @@ class StackLoop:
             if refused:
                 return self._failing.give_up_in(tx, stack, refused)
             outputs.publish(tx, stack, made, look.imported)
+            hierarchy.release(tx, self._journal, stack.nested_sets.values())
             if stack.status is StackStatus.CREATE_IN_PROGRESS:
                 self._journal.stack(tx, stack, StackStatus.CREATE_COMPLETE, outputs=made)
                 return Done()
@@ -301,7 +302,12 @@ class StackLoop:
 
     async def _clean_up(self, stack: Stack) -> TurnResult:
         if not stack.held:
-            return await self._cleaning.clean_up(stack)
+            if not rows.leftovers(self._db, stack.id) and self._cleans_inside(stack):
+                return After(HOLD_POLL)
+            result = await self._cleaning.clean_up(stack)
+            if stack.parent and isinstance(result, Done):
+                self.wake(stack.parent)
+            return result
         parent = rows.stack_by_id(self._db, stack.parent)
         if parent is not None and parent.status in HOLDING:
             return After(HOLD_POLL)
@@ -316,6 +322,12 @@ class StackLoop:
             rows.save_stack(tx, replace(now, held=False, previous=None))
             self._wake_nested(tx, present)
         return After(0.0)
+
+    def _cleans_inside(self, stack: Stack) -> bool:
+        """Whether a nested stack still removes what this update has replaced: until then it takes no other one."""
+        present = rows.resources(self._db, stack.id).values()
+        nested = [rows.stack_by_id(self._db, each.applied.physical_id) for each in present if each.type == NESTED]
+        return any(each is not None and "CLEANUP" in each.status for each in nested)
 
     def _leave_behind(self, tx: Transaction, stack: Stack, each: Resource, *, kept: bool) -> None:
         """What clean-up has to remove: replaced resources, and those that left the template."""

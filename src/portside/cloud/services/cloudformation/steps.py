@@ -171,6 +171,9 @@ class Steps:
                 ) from None
             return self._again(resource, step, repr(error))
         except Foreign as error:
+            owner = rows.owner_of(self._db, stack.region, resource.type, error.identifier)
+            if owner is not None:
+                raise Rejected(f"{error.identifier} already exists in stack {owner}", made=False) from None
             message = f"Resource of type '{resource.type}' with identifier '{error.identifier}' already exists."
             raise Rejected(told(message, step.token, "AlreadyExists"), made=False) from None
         except Failure as error:

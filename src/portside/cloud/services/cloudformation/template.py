@@ -146,9 +146,9 @@ def outline(document: dict[str, Any]) -> Template:
 
 
 def _check_sections(document: dict[str, Any]) -> None:
-    for key in document:
-        if key not in SECTIONS:
-            raise invalid(f"Invalid template resource property '{key}'")
+    strange = [key for key in document if key not in SECTIONS]
+    if strange:
+        raise invalid(f"Invalid template property or properties [{', '.join(strange)}]")
 
 
 def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Template:
@@ -187,12 +187,19 @@ def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _check_mappings(mappings: dict[str, Any]) -> None:
     for name, mapping in mappings.items():
+        if not _ALNUM.fullmatch(name):
+            raise invalid(f"Template format error: Mappings name '{name}' is non alphanumeric.")
         if not isinstance(mapping, dict):
             raise invalid(f"Template format error: Every Mappings member {name} must be a map")
         for key, member in mapping.items():
             if not isinstance(member, dict):
                 raise invalid(f"Template format error: Every Mappings member {key} must be a map")
-            for value in member.values():
+            for attribute, value in member.items():
+                if not _ALNUM.fullmatch(attribute):
+                    raise invalid(
+                        f"Template format error: Mappings attribute name '{attribute}' must contain only "
+                        "alphanumeric characters."
+                    )
                 if isinstance(value, dict) or (
                     isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value)
                 ):
@@ -235,6 +242,8 @@ def _resource(name: str, member: Any) -> Declared:
     condition = member.get("Condition", "")
     if not isinstance(condition, str):
         raise invalid(f"Template format error: Every Condition member must be a string, found in resource {name}.")
+    if not condition and "Condition" in member:
+        raise invalid(checks.unresolved_condition("", "Resources"))
     return Declared(
         logical_id=name,
         type=kind,

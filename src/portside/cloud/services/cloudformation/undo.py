@@ -48,7 +48,8 @@ def keeps(policy: str, stack: Stack, rolls_back: bool) -> bool:
 
 
 def _same(one: Applied, other: Applied) -> bool:
-    return one.properties == other.properties and one.tags == other.tags
+    same = one.properties == other.properties and one.stored == other.stored
+    return same and one.tags == other.tags
 
 
 def unfinished(resource: Resource) -> Step | None:

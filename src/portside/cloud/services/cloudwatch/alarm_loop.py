@@ -189,7 +189,7 @@ class AlarmLoop:
                 records.save_alarm(tx, replace(present, acted=self._clock.now()))
 
     async def _take(self, alarm: Alarm, action: str, value: float | None) -> None:
-        caller = Caller(self._account, alarm.region, f"arn:aws:iam::{self._account}:root")
+        caller = Caller.root(self._account, alarm.region)
         try:
             if action.startswith("arn:aws:sns:"):
                 message = json.dumps(announcement(alarm, self._account, self._clock.now()))

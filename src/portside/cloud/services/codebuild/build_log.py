@@ -73,7 +73,7 @@ class BuildLog:
         group, stream = self._place
         # The role need not be able to look; this is the build service's own question.
         account = self._caller.account
-        own = Caller(account, self._caller.region, f"arn:aws:iam::{account}:root", endpoint=self._caller.endpoint)
+        own = Caller.root(account, self._caller.region, endpoint=self._caller.endpoint)
         params = {"logGroupName": group, "logStreamNamePrefix": stream}
         try:
             found = await self._calls("logs", "DescribeLogStreams", params, own)

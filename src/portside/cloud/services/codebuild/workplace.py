@@ -91,7 +91,7 @@ class Workplace:
         if found is not None and found.expires - RENEW_BEFORE > self._clock.now():
             return found
         role = build.spec["serviceRole"]
-        own = Caller(build.account, build.region, f"arn:aws:iam::{build.account}:root")
+        own = Caller.root(build.account, build.region)
         seconds = min(LONGEST_SESSION, build.spec["timeoutInMinutes"] * 60 + SESSION_MARGIN)
         try:
             project = f"arn:aws:codebuild:{build.region}:{build.account}:project/{build.project}"

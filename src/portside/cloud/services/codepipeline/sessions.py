@@ -22,8 +22,7 @@ class Sessions:
 
     def account(self, pipeline: Pipeline) -> Caller:
         """The account itself."""
-        arn = f"arn:aws:iam::{pipeline.account}:root"
-        return Caller(pipeline.account, pipeline.region, arn, endpoint=pipeline.endpoint)
+        return Caller.root(pipeline.account, pipeline.region, endpoint=pipeline.endpoint)
 
     async def caller(self, pipeline: Pipeline, role: str, name: str) -> Caller:
         """A caller with the permissions of `role`; raises AwsError if the role cannot be taken on."""

@@ -20,7 +20,7 @@ class CloudMapNames:
 
     def __init__(self, calls: Calls, account: str, region: str) -> None:
         self._calls = calls
-        self._caller = Caller(account, region, f"arn:aws:iam::{account}:root")
+        self._caller = Caller.root(account, region)
         self._names: dict[str, list[Address]] | None = None
         self._zones: tuple[str, ...] = ()
         self._reading = asyncio.Lock()

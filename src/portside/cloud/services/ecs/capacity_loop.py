@@ -106,7 +106,7 @@ class CapacityLoop:
         return store.instances.where(self._database, "region = ? AND status <> ?", region, InstanceStatus.INACTIVE)
 
     async def turn(self, key: str) -> TurnResult:
-        caller = Caller(self._account, key, f"arn:aws:iam::{self._account}:root")
+        caller = Caller.root(self._account, key)
         groups = await self._groups(caller)
         described = await self._running(caller)
         hosts = [host for each in described if (host := await self._host(each, caller)) is not None]

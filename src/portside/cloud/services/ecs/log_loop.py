@@ -138,7 +138,7 @@ class LogLoop:
             self._finished(key)
             return None
         account = account_of(task.arn)
-        caller = Caller(account, logs.region or task.region, f"arn:aws:iam::{account}:root")
+        caller = Caller.root(account, logs.region or task.region)
         follower = self._followers[key] = asyncio.create_task(
             self._follow(container, logs, caller), name=f"ecs-logs:{container.name}"
         )

@@ -97,7 +97,7 @@ class MetricsLoop:
         return After(self._next[key] - self._clock.now())
 
     async def _publish(self, region: str, namespace: str, data: list[Params]) -> None:
-        caller = Caller(self._account, region, f"arn:aws:iam::{self._account}:root")
+        caller = Caller.root(self._account, region)
         for begin in range(0, len(data), MOST_DATA):
             params = {"Namespace": namespace, "MetricData": data[begin : begin + MOST_DATA]}
             await self._calls("cloudwatch", "PutMetricData", params, caller)

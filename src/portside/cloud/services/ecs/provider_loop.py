@@ -91,7 +91,7 @@ class ProviderLoop:
         if not providers:
             return Done()
         self._place(key)
-        caller = Caller(self._account, key, f"arn:aws:iam::{self._account}:root")
+        caller = Caller.root(self._account, key)
         groups = await self._groups(caller, [each.group_name for each in providers])
         urgent = False
         for provider in providers:

@@ -105,7 +105,7 @@ class ServiceLoop:
         decided on health that nobody has seen."""
         tasks = [t for t in store.live_tasks_of_service(self._database, service.arn) if t.registered]
         account = account_of(service.arn)
-        caller = Caller(account, service.region, f"arn:aws:iam::{account}:root")
+        caller = Caller.root(account, service.region)
         seen: dict[tuple[str, str], TargetSeen] = {}
         for group in sorted({group for task in tasks for group in task.registered}):
             try:

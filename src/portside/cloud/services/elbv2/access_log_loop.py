@@ -117,7 +117,7 @@ class AccessLogLoop:
     async def _deliver(self, part: LogPart, balancer: str, place: Place, body: bytes) -> bool:
         """False if it is worth another try."""
         _, _, _, region, account, _ = balancer.split(":", 5)
-        caller = Caller(account, region, f"arn:aws:iam::{account}:root")
+        caller = Caller.root(account, region)
         mark = hashlib.sha256(f"{part.name} {balancer}".encode()).hexdigest()[:8]
         key = access_logs.object_key(place, balancer, self._own_address(balancer), part.closed_at, mark)
         try:

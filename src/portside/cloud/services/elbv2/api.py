@@ -152,7 +152,7 @@ class ElbApi(GroupOperations, ListenerOperations, CapacityOperations):
         return {"LoadBalancers": shown, "NextMarker": marker}
 
     @operation("DeleteLoadBalancer")
-    def delete_load_balancer(self, caller: Caller, params: Params) -> Params:
+    async def delete_load_balancer(self, caller: Caller, params: Params) -> Params:
         record = records.load_balancer(self._database, params["LoadBalancerArn"])
         if record is None:
             return {}
@@ -165,6 +165,7 @@ class ElbApi(GroupOperations, ListenerOperations, CapacityOperations):
         with self._database.write() as tx:
             records.delete(tx, record.arn)
             self._moved(tx, used)
+        await self._proxy_loop.taken_up()
         self._log.info("load balancer deleted", name=record.name)
         return {}
 
@@ -189,6 +190,7 @@ class ElbApi(GroupOperations, ListenerOperations, CapacityOperations):
             )
             records.store_load_balancer(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
+        await self._proxy_loop.taken_up()
         return {"Attributes": attributes.listed(attributes.LOAD_BALANCER, wanted)}
 
     async def _try_logs(self, caller: Caller, record: LoadBalancer, where: Place) -> None:
@@ -198,7 +200,7 @@ class ElbApi(GroupOperations, ListenerOperations, CapacityOperations):
                 "The value of 'access_logs.s3.bucket' must be specified when 'access_logs.s3.enabled' is 'true'"
             )
         key = where.key(caller.account, access_logs.TEST_FILE)
-        own = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+        own = Caller.root(caller.account, caller.region)
         context = {
             "aws:sourceaccount": (caller.account,),
             "aws:sourcearn": (record.arn,),

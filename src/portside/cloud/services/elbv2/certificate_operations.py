@@ -89,10 +89,11 @@ class CertificateOperations:
                     f"A load balancer can have {MOST_CERTIFICATES} certificates at most, besides the default ones",
                 )
             self._store(tx, replace(present, certificates=together))
+        await self._proxy_loop.taken_up()
         return {"Certificates": [{"CertificateArn": arn, "IsDefault": False} for arn in wanted]}
 
     @operation("RemoveListenerCertificates")
-    def remove_listener_certificates(self, caller: Caller, params: Params) -> Params:
+    async def remove_listener_certificates(self, caller: Caller, params: Params) -> Params:
         wanted = _arns(params["Certificates"])
         with self._database.write() as tx:
             present = listener_of(tx, params["ListenerArn"])
@@ -104,6 +105,7 @@ class CertificateOperations:
             self._store(
                 tx, replace(present, certificates=tuple(arn for arn in present.certificates if arn not in wanted))
             )
+        await self._proxy_loop.taken_up()
         return {}
 
     # What CreateListener and ModifyListener ask
@@ -143,7 +145,7 @@ class CertificateOperations:
         if found is None or found["region"] not in (None, caller.region):
             raise AwsError("ValidationError", f"Certificate ARN '{arn}' is not valid")
         # It is the load balancer that looks, not the caller.
-        itself = Caller(caller.account, caller.region, f"arn:aws:iam::{caller.account}:root")
+        itself = Caller.root(caller.account, caller.region)
         if found["region"] is None:
             listed = await self._calls("iam", "ListServerCertificates", {}, itself)
             if arn not in [each["Arn"] for each in listed.get("ServerCertificateMetadataList") or []]:

@@ -143,7 +143,7 @@ class GroupOperations:
         return {"Attributes": attributes.listed(attributes.TARGET_GROUP, record.attributes)}
 
     @operation("ModifyTargetGroupAttributes")
-    def modify_target_group_attributes(self, caller: Caller, params: Params) -> Params:
+    async def modify_target_group_attributes(self, caller: Caller, params: Params) -> Params:
         present = group_of(self._database, caller, params["TargetGroupArn"])
         wanted = attributes.changed(
             attributes.TARGET_GROUP, present.attributes, params["Attributes"], "Target group"
@@ -152,6 +152,7 @@ class GroupOperations:
             records.store_group(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
             tx.after_commit(lambda: self._target_loop.wake_group(present.arn))
+        await self._proxy_loop.taken_up()
         return {"Attributes": attributes.listed(attributes.TARGET_GROUP, wanted)}
 
     # Targets

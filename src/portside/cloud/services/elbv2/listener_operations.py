@@ -1,7 +1,7 @@
 """The part of the ELBv2 API that is about listeners and rules.
 
-Validates, writes and answers; the proxy follows by `proxy_loop.py`. Whether a port can be had is asked before
-anything is written, so that a listener that cannot listen is never half-made.
+Validates, writes, and answers once the proxy has taken it up (`proxy_loop.py`). Whether a port can be had is asked
+before anything is written, so that a listener that cannot listen is never half-made.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class ListenerOperations(CertificateOperations):
                 security.certificate,
                 security.policy,
             ):
+                await self._listens(present)
                 return {"Listeners": [described_listener(self._database, present)]}
             raise AwsError("DuplicateListener", "A listener already exists on this port for this load balancer")
         if len(records.listeners(self._database, balancer.arn)) >= MOST_LISTENERS:
@@ -82,6 +83,7 @@ class ListenerOperations(CertificateOperations):
             records.store_rule(tx, Rule(self._rule_arn(arn), arn, None, (), wanted))
             records.store_tags(tx, arn, tags)
             self._moved(tx, groups_of(wanted))
+        await self._listens(record)
         return {"Listeners": [described_listener(self._database, record)]}
 
     @operation("DescribeListeners")
@@ -131,15 +133,17 @@ class ListenerOperations(CertificateOperations):
             records.store_listener(tx, record)
             records.store_rule(tx, replace(default, actions=wanted))
             self._moved(tx, [*groups_of(default.actions), *groups_of(wanted)])
+        await self._listens(record)
         return {"Listeners": [described_listener(self._database, record)]}
 
     @operation("DeleteListener")
-    def delete_listener(self, caller: Caller, params: Params) -> Params:
+    async def delete_listener(self, caller: Caller, params: Params) -> Params:
         present = listener_of(self._database, params["ListenerArn"])
         used = [arn for rule in records.rules(self._database, present.arn) for arn in groups_of(rule.actions)]
         with self._database.write() as tx:
             records.delete(tx, present.arn)
             self._moved(tx, used)
+        await self._proxy_loop.taken_up()
         return {}
 
     @operation("DescribeListenerAttributes")
@@ -148,18 +152,19 @@ class ListenerOperations(CertificateOperations):
         return {"Attributes": attributes.listed(attributes.LISTENER, record.attributes)}
 
     @operation("ModifyListenerAttributes")
-    def modify_listener_attributes(self, caller: Caller, params: Params) -> Params:
+    async def modify_listener_attributes(self, caller: Caller, params: Params) -> Params:
         present = listener_of(self._database, params["ListenerArn"])
         wanted = attributes.changed(attributes.LISTENER, present.attributes, params["Attributes"], "Listener")
         with self._database.write() as tx:
             records.store_listener(tx, replace(present, attributes=wanted))
             tx.after_commit(self._proxy_loop.wake)
+        await self._proxy_loop.taken_up()
         return {"Attributes": attributes.listed(attributes.LISTENER, wanted)}
 
     # Rules
 
     @operation("CreateRule")
-    def create_rule(self, caller: Caller, params: Params) -> Params:
+    async def create_rule(self, caller: Caller, params: Params) -> Params:
         listener = listener_of(self._database, params["ListenerArn"])
         _check_transforms(params)
         wanted, when = actions(params["Actions"]), conditions(params["Conditions"])
@@ -180,6 +185,7 @@ class ListenerOperations(CertificateOperations):
             records.store_rule(tx, record)
             records.store_tags(tx, record.arn, tags)
             self._moved(tx, groups_of(wanted))
+        await self._proxy_loop.taken_up()
         return {"Rules": [described_rule(record)]}
 
     @operation("DescribeRules")
@@ -194,7 +200,7 @@ class ListenerOperations(CertificateOperations):
         return {"Rules": shown, "NextMarker": marker}
 
     @operation("ModifyRule")
-    def modify_rule(self, caller: Caller, params: Params) -> Params:
+    async def modify_rule(self, caller: Caller, params: Params) -> Params:
         present = rule_of(self._database, params["RuleArn"])
         if present.priority is None:
             raise AwsError("OperationNotPermitted", "Default rule '" + present.arn + "' cannot be modified")
@@ -210,20 +216,22 @@ class ListenerOperations(CertificateOperations):
         with self._database.write() as tx:
             records.store_rule(tx, record)
             self._moved(tx, [*groups_of(present.actions), *groups_of(record.actions)])
+        await self._proxy_loop.taken_up()
         return {"Rules": [described_rule(record)]}
 
     @operation("DeleteRule")
-    def delete_rule(self, caller: Caller, params: Params) -> Params:
+    async def delete_rule(self, caller: Caller, params: Params) -> Params:
         present = rule_of(self._database, params["RuleArn"])
         if present.priority is None:
             raise AwsError("OperationNotPermitted", f"Default rule '{present.arn}' cannot be deleted")
         with self._database.write() as tx:
             records.delete(tx, present.arn)
             self._moved(tx, groups_of(present.actions))
+        await self._proxy_loop.taken_up()
         return {}
 
     @operation("SetRulePriorities")
-    def set_rule_priorities(self, caller: Caller, params: Params) -> Params:
+    async def set_rule_priorities(self, caller: Caller, params: Params) -> Params:
         wanted: dict[str, int] = {}
         for pair in params["RulePriorities"]:
             rule = rule_of(self._database, pair["RuleArn"])
@@ -244,6 +252,7 @@ class ListenerOperations(CertificateOperations):
             for rule in moved:
                 records.store_rule(tx, rule)
             tx.after_commit(self._proxy_loop.wake)
+        await self._proxy_loop.taken_up()
         return {"Rules": [described_rule(rule) for rule in moved]}
 
     # What several operations share
@@ -268,6 +277,17 @@ class ListenerOperations(CertificateOperations):
         obstacle = await self._proxy_loop.obstacle(balancer, port)
         if obstacle is not None:
             raise invalid(f"The load balancer cannot listen on port {port} of this machine: {obstacle}")
+
+    async def _listens(self, listener: Listener) -> None:
+        """Raise 503 unless it does; a later call of the same finds it as it is then."""
+        await self._proxy_loop.taken_up()
+        silence = self._proxy_loop.silence(listener.load_balancer, listener.port)
+        if silence is not None:
+            raise AwsError(
+                "ServiceUnavailable",
+                f"The load balancer does not listen on port {listener.port} of this machine yet: {silence}",
+                status=503,
+            )
 
     def _moved(self, tx: Transaction, groups: Iterable[str]) -> None:
         """The rules changed: the proxy follows, and so do the health checks of the groups concerned."""

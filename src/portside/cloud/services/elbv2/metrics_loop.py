@@ -105,7 +105,7 @@ class MetricsLoop:
         return [place for place, number in hosts.items() if place[1] in ports and (place[0] == own or number == 1)]
 
     async def _publish(self, region: str, account: str, data: list[Params]) -> None:
-        caller = Caller(account, region, f"arn:aws:iam::{account}:root")
+        caller = Caller.root(account, region)
         for begin in range(0, len(data), MOST_DATA):
             params = {"Namespace": "AWS/ApplicationELB", "MetricData": data[begin : begin + MOST_DATA]}
             await self._calls("cloudwatch", "PutMetricData", params, caller)

@@ -5,6 +5,7 @@ Owns the knowledge of what is served at the moment. What should be served is wor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from portside.cloud.kernel.clock import Clock
@@ -47,15 +48,38 @@ class ProxyLoop:
         self._sure: dict[str, frozenset[Endpoint]] = {}
         self._possible: dict[str, frozenset[Endpoint]] = {}
         self._applied: Snapshot | None = None
+        self._unknown = True
+        self._listening: frozenset[tuple[str, int]] = frozenset()
         self._fault = ""
+        # How often something was to be taken up, and who waits for which of these times.
+        self._asked = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._running = False
         # Told whenever the proxy has taken up something new: what is shown of targets may be another thing now.
         self.applied: list[Callable[[], None]] = []
 
     def wake(self) -> None:
+        self._asked += 1
         self._loop.wake(KEY)
 
     def resume(self) -> None:
         self.wake()
+
+    async def taken_up(self) -> None:
+        """Wait until the proxy has been brought to what is written by now, or has refused it."""
+        if not self._running:
+            return
+        self.wake()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._asked, ended))
+        await ended
+
+    def silence(self, load_balancer: str, port: int) -> str | None:
+        """Why a load balancer does not listen on `port`; None when it does."""
+        addresses = dict.fromkeys([*self._shared, self._own_address(load_balancer)])
+        if not self._running or all((address, port) in self._listening for address in addresses):
+            return None
+        return self._fault or "no certificate of its can be served"
 
     @property
     def served(self) -> Snapshot:
@@ -86,20 +110,44 @@ class ProxyLoop:
         return endpoint in self._sure.get(cluster_name(group), frozenset())
 
     def may_be_served(self, group: str, endpoint: Endpoint) -> bool:
-        """Whether the proxy may still do so."""
-        return endpoint in self._possible.get(cluster_name(group), frozenset())
+        """Whether the proxy may still do so. One that an earlier process has left running may until it is told."""
+        return self._unknown or endpoint in self._possible.get(cluster_name(group), frozenset())
+
+    async def is_busy(self, group: str, endpoint: Endpoint) -> bool:
+        """Whether requests of this target group are under way to `endpoint`. True where nobody can tell."""
+        try:
+            return await self._proxy.busy(cluster_name(group), endpoint)
+        except ProxyError:
+            return True
 
     async def __aenter__(self) -> ProxyLoop:
         await self._loop.__aenter__()
+        self._running = True
         return self
 
     async def __aexit__(self, *reason: object) -> None:
+        self._running = False
         await self._loop.__aexit__(None, None, None)
+        self._release(self._asked)
 
     async def turn(self, key: str) -> TurnResult:
+        asked = self._asked
+        try:
+            return await self._take_up()
+        finally:
+            self._release(asked)
+
+    def _release(self, asked: int) -> None:
+        for number, ended in self._waiting:
+            if number <= asked and not ended.done():
+                ended.set_result(None)
+        self._waiting = [each for each in self._waiting if not each[1].done()]
+
+    async def _take_up(self) -> TurnResult:
         wanted = snapshot(self._world(), self._shared, self._own_address, self._resolve)
         if wanted == self._applied:
             return Done()
+        sockets = frozenset((each.address, each.port) for each in wanted.listeners)
         coming = {cluster.name: frozenset(cluster.endpoints) for cluster in wanted.clusters}
         nothing: frozenset[Endpoint] = frozenset()
         self._sure = {name: found & coming.get(name, nothing) for name, found in self._sure.items()}
@@ -114,11 +162,15 @@ class ProxyLoop:
                 self._log.warning("the proxy does not serve everything", reason=error.reason)
             self._fault = error.reason
             self._applied = None
-            if error.partial:
+            if error.missing:
+                self._unknown = False
                 self._sure = self._possible = coming
+                self._listening = sockets - error.missing
             return After(AGAIN)
         self._fault = ""
         self._applied = wanted
+        self._unknown = False
+        self._listening = sockets
         self._sure = self._possible = coming
         for tell in self.applied:
             tell()

@@ -194,23 +194,35 @@ def _clusters(world: World, balancers: Mapping[str, LoadBalancer], resolve: Reso
     for group in world.groups:
         if group.arn not in used:
             continue
-        targets = in_rotation(group, [t for t in world.targets if t.group == group.arn])
-        found = [resolve(target.id, target.port) for target in targets]
-        endpoints = dict.fromkeys(endpoint for endpoint in found if endpoint is not None)
+        targets = [t for t in world.targets if t.group == group.arn]
+        endpoints = _endpoints(in_rotation(group, targets), resolve)
+        leaving = _endpoints((t for t in targets if t.health.state is State.DRAINING), resolve) - endpoints
         idle = attributes.value(
             attributes.LOAD_BALANCER, used[group.arn].attributes, "idle_timeout.timeout_seconds"
         )
-        made.append(_cluster(group, tuple(endpoints), float(idle)))
+        made.append(_cluster(group, endpoints, leaving, float(idle)))
     return tuple(made)
 
 
-def _cluster(group: TargetGroup, endpoints: tuple[Endpoint, ...], idle_timeout: float) -> Cluster:
+def _endpoints(targets: Iterable[Target], resolve: Resolve) -> set[Endpoint]:
+    found = (resolve(target.id, target.port) for target in targets)
+    return {endpoint for endpoint in found if endpoint is not None}
+
+
+def _ordered(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    return tuple(sorted(endpoints, key=lambda e: (e.address, e.port)))
+
+
+def _cluster(
+    group: TargetGroup, endpoints: Iterable[Endpoint], leaving: Iterable[Endpoint], idle_timeout: float
+) -> Cluster:
     def setting(key: str) -> str:
         return attributes.value(attributes.TARGET_GROUP, group.attributes, key)
 
     return Cluster(
         name=cluster_name(group.arn),
-        endpoints=tuple(sorted(endpoints, key=lambda e: (e.address, e.port))),
+        endpoints=_ordered(endpoints),
+        leaving=_ordered(leaving),
         idle_timeout=idle_timeout,
         balancing=_ALGORITHMS[setting("load_balancing.algorithm.type")],
         slow_start=float(setting("slow_start.duration_seconds")),

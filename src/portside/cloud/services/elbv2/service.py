@@ -71,6 +71,7 @@ class Elb:
             resolve=resolve,
             rotation_changed=self.proxy_loop.wake,
             may_be_served=self.proxy_loop.may_be_served,
+            is_busy=self.proxy_loop.is_busy,
             log=log,
         )
         self.metrics = MetricsLoop(

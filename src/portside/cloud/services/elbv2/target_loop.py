@@ -6,7 +6,7 @@ requests is worked out in `routing.py` and put into force by `proxy_loop.py`, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
@@ -25,7 +25,8 @@ WORKERS = 256
 # The longest time-out of a health check is 120 s.
 TURN_LIMIT = 150.0
 STILL_SERVED = 0.05
-# When the proxy does not come to leave a target out, the drain ends all the same.
+STILL_BUSY = 0.2
+# When the proxy does not come to leave a target out, its delay begins all the same.
 LONGEST_OVERTIME = 30.0
 
 
@@ -42,6 +43,7 @@ class TargetLoop:
         resolve: Resolve,
         rotation_changed: Callable[[], None],
         may_be_served: Callable[[str, Endpoint], bool],
+        is_busy: Callable[[str, Endpoint], Awaitable[bool]],
         log: Log,
     ) -> None:
         self._database = database
@@ -51,8 +53,11 @@ class TargetLoop:
         self._resolve = resolve
         self._rotation_changed = rotation_changed
         self._may_be_served = may_be_served
+        self._is_busy = is_busy
         self._log = log.bind(service="elbv2")
         self.drained: list[Callable[[], None]] = []  # told when a drain has ended
+        # Of targets that leave: when they were first looked at, and when they last might still have got requests.
+        self._leaving: dict[str, tuple[float, float]] = {}
         self._loop = Loop("elb-target", self.turn, clock, log, workers=WORKERS, turn_limit=TURN_LIMIT)
 
     def wake(self, key: str) -> None:
@@ -78,9 +83,11 @@ class TargetLoop:
         target = records.target(self._database, key)
         group = records.group(self._database, target.group) if target is not None else None
         if target is None or group is None:
+            self._leaving.pop(key, None)
             return Done()
         if target.health.state is State.DRAINING:
-            return self._drain(target, group)
+            return await self._drain(target, group)
+        self._leaving.pop(key, None)
         if not records.load_balancers_of(self._database, group.arn):
             # Nobody sends requests there: AWS does not check, and starts anew when somebody does.
             if target.health != Health():
@@ -90,17 +97,27 @@ class TargetLoop:
 
     # Draining
 
-    def _drain(self, target: Target, group: TargetGroup) -> TurnResult:
-        delay = float(attributes.value(attributes.TARGET_GROUP, group.attributes, DELAY))
-        end = (target.drained_from or 0.0) + self._pace.wait(delay)
+    async def _drain(self, target: Target, group: TargetGroup) -> TurnResult:
         now = self._clock.now()
+        first, last = self._leaving.get(target.key, (now, target.drained_from or 0.0))
+        endpoint = self._resolve(target.id, target.port)
+        if endpoint is not None and now < first + LONGEST_OVERTIME and self._may_be_served(group.arn, endpoint):
+            self._leaving[target.key] = (first, now)
+            return After(STILL_SERVED)
+        # The delay is for the last request that went there: on a busy machine the proxy leaves it out late.
+        delay = float(attributes.value(attributes.TARGET_GROUP, group.attributes, DELAY))
+        end = last + self._pace.wait(delay)
         if now < end:
             return After(end - now)
-        endpoint = self._resolve(target.id, target.port)
-        if endpoint is not None and now < end + LONGEST_OVERTIME and self._may_be_served(group.arn, endpoint):
-            return After(STILL_SERVED)
+        # Waiting may be shortened, but not what a user's program has for its answers.
+        if endpoint is not None and now < last + delay and await self._is_busy(group.arn, endpoint):
+            return After(STILL_BUSY)
+        self._leaving.pop(target.key, None)
         with self._database.write() as tx:
+            if records.target(tx, target.key) != target:
+                return After(0.0)
             records.delete_target(tx, target)
+            tx.after_commit(self._rotation_changed)
         for tell in self.drained:
             tell()
         self._log.info("target drained", group=group.name, target=target.id, port=target.port)

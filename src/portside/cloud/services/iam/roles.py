@@ -94,5 +94,5 @@ class RoleReader:
             params["Marker"] = answer["Marker"]
 
     async def _iam(self, operation: str, params: Params) -> Params:
-        root = Caller(self._account, "us-east-1", f"arn:aws:iam::{self._account}:root")
+        root = Caller.root(self._account, "us-east-1")
         return await self._calls("iam", operation, params, root)

@@ -305,6 +305,20 @@ async def _topic(work: Work) -> Params | None:
     return shown | {"TopicName": work.physical_id.rpartition(":")[2], "Tags": pairs(tags.get("Tags"))}
 
 
+async def _queue(work: Work) -> Params | None:
+    url = {"QueueUrl": work.physical_id}
+    found = (await work.call("sqs", "GetQueueAttributes", url | {"AttributeNames": ["All"]})).get(
+        "Attributes"
+    ) or {}
+    shown: Params = dict.fromkeys(("RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "FifoQueue"))
+    for name, value in found.items():
+        # Numbers, truths and documents are all told as text.
+        plain = name == "KmsMasterKeyId" or not (value.isdigit() or value in ("true", "false") or value[:1] == "{")
+        shown[name] = value if plain else json.loads(value)
+    tags = (await work.call("sqs", "ListQueueTags", url)).get("Tags")
+    return shown | {"QueueName": work.physical_id.rpartition("/")[2], "Tags": pairs(tags)}
+
+
 async def _certificate(work: Work) -> Params | None:
     arn = {"CertificateArn": work.physical_id}
     one: Params = (await work.call("acm", "DescribeCertificate", arn))["Certificate"]
@@ -364,5 +378,6 @@ READINGS: dict[str, Reading] = {
     "AWS::SecretsManager::Secret": _secret,
     "AWS::SSM::Parameter": _parameter,
     "AWS::SNS::Topic": _topic,
+    "AWS::SQS::Queue": _queue,
     **NETWORK,
 }

@@ -33,7 +33,9 @@ class NestedStack(Handler):
 
     async def find(self, work: Work) -> str | None:
         found = await self._describe(work, work.name)
-        return str(found["StackId"]) if found is not None else None
+        # One that is under review has only been announced, by the change set that is executed now.
+        made = found is not None and found["StackStatus"] != "REVIEW_IN_PROGRESS"
+        return str(found["StackId"]) if found is not None and made else None
 
     async def _describe(self, work: Work, name: str) -> Params | None:
         try:
@@ -46,24 +48,17 @@ class NestedStack(Handler):
         return stack
 
     def _params(self, work: Work) -> Params:
-        given = work.properties
-        params: Params = {
-            "TemplateURL": given["TemplateURL"],
-            "Parameters": [
-                {"ParameterKey": key, "ParameterValue": _text(value)}
-                for key, value in (given.get("Parameters") or {}).items()
-            ],
-            "Tags": work.tag_list(system=False),
-            "NotificationARNs": given.get("NotificationARNs") or [],
-            "ClientRequestToken": work.token,
-        }
-        return params
+        return stack_request(work.properties, work.tag_list(system=False)) | {"ClientRequestToken": work.token}
 
     async def create(self, work: Work) -> tuple[str, Params]:
         params = self._params(work) | {"StackName": work.name, "OnFailure": "DO_NOTHING"}
         if work.properties.get("TimeoutInMinutes"):
             params["TimeoutInMinutes"] = work.properties["TimeoutInMinutes"]
-        params[PARENT_KEY] = {"stack": work.stack_id, "hidden": _hidden(work, params)}
+        params[PARENT_KEY] = {
+            "stack": work.stack_id,
+            "resource": work.logical_id,
+            "hidden": _hidden(work, params),
+        }
         made = await work.call(SERVICE, "CreateStack", params)
         return str(made["StackId"]), {}
 
@@ -75,6 +70,8 @@ class NestedStack(Handler):
     async def _update(self, work: Work, *, held: bool) -> Params:
         params = self._params(work) | {"StackName": work.physical_id}
         params[PARENT_KEY] = {"stack": work.stack_id, "held": held, "hidden": _hidden(work, params)}
+        if not work.rolls_back:
+            params[PARENT_KEY]["resource"] = work.logical_id
         try:
             await work.call(SERVICE, "UpdateStack", params)
         except AwsError as error:
@@ -148,8 +145,25 @@ class NestedStack(Handler):
 
 def _hidden(work: Work, params: Params) -> list[str]:
     """The parameters that are given what the parent stack does not show."""
-    secrets = work.secrets()
+    return hiding(params, work.secrets())
+
+
+def hiding(params: Params, secrets: list[str]) -> list[str]:
+    """Those of the parameters that hold one of the secrets."""
     return [each["ParameterKey"] for each in params["Parameters"] if secrecy.told(each["ParameterValue"], secrets)]
+
+
+def stack_request(properties: Params, tags: list[dict[str, str]]) -> Params:
+    """What CreateStack and UpdateStack are asked for a nested stack with those properties."""
+    return {
+        "TemplateURL": properties["TemplateURL"],
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": _text(value)}
+            for key, value in (properties.get("Parameters") or {}).items()
+        ],
+        "Tags": tags,
+        "NotificationARNs": properties.get("NotificationARNs") or [],
+    }
 
 
 def _may_be_deleted(status: str) -> bool:
