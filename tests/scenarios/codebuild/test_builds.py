@@ -472,6 +472,58 @@ async def test_a_stopped_build(world):
     assert world.engine.states == []
 
 
+def following(world, build):
+    """The build that retries this one."""
+    return world.finished(build["autoRetryConfig"]["nextAutoRetry"].partition(":build/")[2])
+
+
+async def test_a_failed_build_is_retried_as_often_as_the_project_says(world):
+    spec = """
+version: 0.2
+phases:
+  build:
+    commands:
+      - test "$ANSWER" = 42
+"""
+    assert world.project(buildspec=spec, autoRetryLimit=2)["autoRetryLimit"] == 2
+    wrong = {"name": "ANSWER", "value": "41"}
+    first = await world.build(environmentVariablesOverride=[wrong])
+    second = await following(world, first)
+    third = await following(world, second)
+    assert [each["buildStatus"] for each in (first, second, third)] == ["FAILED"] * 3
+    assert [each["buildNumber"] for each in (first, second, third)] == [1, 2, 3]
+    assert third["environment"]["environmentVariables"][0]["value"] == "41"
+    assert first["autoRetryConfig"] == {
+        "autoRetryLimit": 2,
+        "autoRetryNumber": 0,
+        "nextAutoRetry": second["arn"],
+    }
+    assert third["autoRetryConfig"] == {
+        "autoRetryLimit": 2,
+        "autoRetryNumber": 2,
+        "previousAutoRetry": second["arn"],
+    }
+    assert len(world.call("ListBuilds")["ids"]) == 3
+    # What succeeds is not retried, nor what was asked for without.
+    right = await world.build(environmentVariablesOverride=[{"name": "ANSWER", "value": "42"}])
+    assert "nextAutoRetry" not in right["autoRetryConfig"]
+    once = await world.build(environmentVariablesOverride=[wrong], autoRetryLimitOverride=0)
+    assert "autoRetryConfig" not in once
+    once = await world.build(environmentVariablesOverride=[wrong], autoRetryLimitOverride=1)
+    assert "nextAutoRetry" not in (await following(world, once))["autoRetryConfig"]
+
+
+async def test_a_build_that_somebody_stops_is_not_retried(world):
+    world.engine.hangs = True
+    world.project(buildspec=GREETING, autoRetryLimit=1)
+    started = world.call("StartBuild", projectName="app")["build"]
+    await world.reached(started["id"], "DOWNLOAD_SOURCE")
+    world.call("StopBuild", id=started["id"])
+    build = await world.finished(started["id"])
+    assert build["buildStatus"] == "STOPPED"
+    assert world.call("ListBuilds")["ids"] == [started["id"]]
+
+
 async def test_a_build_that_takes_too_long_is_timed_out(world):
     world.engine.hangs = True
     world.project(buildspec=GREETING, timeoutInMinutes=5)

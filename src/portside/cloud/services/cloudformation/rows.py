@@ -200,6 +200,14 @@ def resources(db: Reader, stack_id: str) -> dict[str, Resource]:
     return {each.logical_id: each for each in found}
 
 
+def custom_resources(db: Reader, stack_id: str) -> list[Resource]:
+    kinds = "(type LIKE 'Custom::%' OR type = 'AWS::CloudFormation::CustomResource')"
+    return [
+        _resource(row)
+        for row in db.read(f"SELECT record FROM cfn_resource WHERE stack_id = ? AND {kinds}", (stack_id,))
+    ]
+
+
 def stack_of_physical(db: Reader, physical_id: str) -> str | None:
     rows = db.read(
         "SELECT stack_id FROM cfn_resource WHERE physical_id = ? AND status NOT LIKE 'DELETE_COMPLETE'",

@@ -14,6 +14,9 @@ from portside.cloud.services.cloudformation import parameters, rows, template
 from portside.cloud.services.cloudformation.parameters import MASK
 from portside.cloud.services.cloudformation.records import Resource, Spec, Value
 
+# Shorter values count only where they stand alone.
+SHORTEST_PART = 3
+
 
 def hides(declared: Mapping[str, Any], value: Value) -> bool:
     """Whether a parameter's value is not shown. `declared` are the template's parameters."""
@@ -33,14 +36,47 @@ def of_resources(resources: Iterable[Resource]) -> list[str]:
 
 
 def of_stack(reader: rows.Reader, stack_id: str) -> list[str]:
-    """Those of the resources as their rows tell."""
-    return of_resources(rows.resources(reader, stack_id).values())
+    """Those of the resources as their rows tell. Only custom ones have any."""
+    return of_resources(rows.custom_resources(reader, stack_id))
 
 
 def covered(text: str, secrets: Iterable[str]) -> str:
-    """The text, which may be JSON, without the secrets."""
-    for secret in sorted({each for each in secrets if each}, key=len, reverse=True):
-        text = text.replace(json.dumps(secret)[1:-1], MASK).replace(secret, MASK)
+    """The text, which may be JSON and stays so, without the secrets."""
+    known = sorted({each for each in secrets if each}, key=len, reverse=True)
+    if not known:
+        return text
+    if text[:1] in ("{", "["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return _in_words(text, known)
+        shown = _without(found, known)
+        return text if shown == found else json.dumps(shown, separators=(",", ":"))
+    return _in_words(text, known)
+
+
+def told(text: str, secrets: Iterable[str]) -> bool:
+    """Whether the text holds one of the secrets."""
+    return covered(text, secrets) != text
+
+
+def _without(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(each, secrets) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without(each, secrets) for each in value]
+    if isinstance(value, str):
+        return _in_words(value, secrets)
+    return MASK if value is not None and json.dumps(value) in secrets else value
+
+
+def _in_words(text: str, secrets: list[str]) -> str:
+    if text in secrets:
+        return MASK
+    for secret in secrets:
+        # What is as short or as common as these is in other words as well.
+        if len(secret) >= SHORTEST_PART and secret not in ("true", "false"):
+            text = text.replace(json.dumps(secret)[1:-1], MASK).replace(secret, MASK)
     return text
 
 

@@ -54,6 +54,11 @@ def build(record: Build) -> Params:
         "exportedEnvironmentVariables": [{"name": k, "value": v} for k, v in record.exported.items()],
         "reportArns": list(record.reports),
     }
+    limit = int(spec.get("autoRetryLimit") or 0)
+    if limit:
+        retries = {"autoRetryLimit": limit, "autoRetryNumber": record.retries}
+        neighbours = {"nextAutoRetry": record.retried_by, "previousAutoRetry": record.retry_of}
+        shown["autoRetryConfig"] = retries | {name: arn for name, arn in neighbours.items() if arn}
     optional: dict[str, Any] = {
         "endTime": record.ended_at,
         "sourceVersion": record.source_version or None,

@@ -11,13 +11,14 @@ import asyncio
 from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult, backoff
 from portside.cloud.services.codebuild import records
 from portside.cloud.services.codebuild.execution import Execution
 from portside.cloud.services.codebuild.failures import INTERNAL, TIMED_OUT, BuildLost
 from portside.cloud.services.codebuild.records import Build, Context, Stage, Status
+from portside.cloud.services.codebuild.starting import Starter
 
 MOST_AT_ONCE = 60
 MOST_ATTEMPTS = 8
@@ -29,7 +30,10 @@ PROJECT = "project/"
 class BuildLoop:
     """Keys are ids of builds, and `project/NAME` for projects that were deleted."""
 
-    def __init__(self, *, database: Database, clock: Clock, log: Log, execution: Execution) -> None:
+    def __init__(
+        self, *, database: Database, clock: Clock, log: Log, execution: Execution, starter: Starter
+    ) -> None:
+        self._starter = starter
         self._database = database
         self._clock = clock
         self._log = log.bind(service="codebuild")
@@ -152,7 +156,11 @@ class BuildLoop:
         build = replace(
             build.left(Status.SUCCEEDED, now).entered("COMPLETED", now), status=status, ended_at=now
         ).moved(Stage.COMPLETED)
-        self._save(build)
+        with self._database.write() as tx:
+            # In one with its end, so that a build that failed is retried once whatever happens.
+            again = self._starter.again(tx, build)
+            build = build if again is None else replace(build, retried_by=again.arn)
+            self._keep(tx, build)
         for each in records.unfinished(self._database):
             if each.stage is Stage.QUEUED:
                 self.loop.wake(each.id)
@@ -162,9 +170,12 @@ class BuildLoop:
 
     def _save(self, build: Build) -> None:
         with self._database.write() as tx:
-            present = records.build(tx, build.id)
-            asked = present.stop_asked_at if present is not None else None
-            records.save_build(tx, replace(build, stop_asked_at=asked))
+            self._keep(tx, build)
+
+    def _keep(self, tx: Transaction, build: Build) -> None:
+        present = records.build(tx, build.id)
+        asked = present.stop_asked_at if present is not None else None
+        records.save_build(tx, replace(build, stop_asked_at=asked))
 
 
 def _deadline(build: Build) -> float:

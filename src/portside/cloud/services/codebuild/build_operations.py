@@ -15,11 +15,11 @@ from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PIPELINE_KEY, Caller, Params, operation
 from portside.cloud.services.codebuild import answers, pages, records, specs
 from portside.cloud.services.codebuild.project_operations import ProjectOperations
-from portside.cloud.services.codebuild.records import Build, PhaseRecord, Project, Status
+from portside.cloud.services.codebuild.records import Build, Project
+from portside.cloud.services.codebuild.starting import Starter
 from portside.cloud.services.codebuild.validate import invalid
 
 TOKEN_SECONDS = 300.0
-DIRECTORY_DIGITS = 9
 
 
 class BuildOperations(ProjectOperations):
@@ -44,32 +44,18 @@ class BuildOperations(ProjectOperations):
     def _start(self, caller: Caller, project: Project, params: Params, token: str) -> Build:
         pipeline = params.get(PIPELINE_KEY)
         spec = specs.build_spec(project, specs.with_whole_role(params, "serviceRoleOverride", caller.account))
-        now = self._clock.now()
-        uuid = self._ids.uuid()
         with self._database.write() as tx:
-            counted = replace(project, builds=project.builds + 1)
-            records.save_project(tx, counted)
-            build = Build(
-                id=f"{project.name}:{uuid}",
-                arn=f"arn:aws:codebuild:{caller.region}:{caller.account}:build/{project.name}:{uuid}",
-                region=caller.region,
-                project=project.name,
-                number=counted.builds,
-                spec=spec,
+            build = Starter(ids=self._ids, clock=self._clock).start(
+                tx,
+                project,
+                caller.account,
+                spec,
                 initiator=f"codepipeline/{pipeline['pipeline']}" if pipeline else _initiator(caller),
                 source_version=_source_version(spec, pipeline),
-                nonce=f"portside-{self._ids.hex(32)}",
-                directory=f"/codebuild/output/src{self._ids.digits(DIRECTORY_DIGITS)}/src",
-                started_at=now,
-                phases=(
-                    PhaseRecord("SUBMITTED", now, now, Status.SUCCEEDED),
-                    PhaseRecord("QUEUED", now),
-                ),
                 overrides=specs.overrides(params),
                 pipeline=pipeline,
                 token=token,
             )
-            records.save_build(tx, build)
             tx.after_commit(lambda: self._wake(build.id))
         return build
 

@@ -114,7 +114,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """`spec` is the project's, overrides worked in. `pipeline` is what a pipeline handed over, if one did."""
+    """`spec` is the project's, overrides worked in. `pipeline` is what a pipeline handed over, if one did.
+
+    `retries` counts the automatic retries that led to it, of which `retry_of` and `retried_by` are the neighbours.
+    """
 
     id: str
     arn: str
@@ -146,6 +149,9 @@ class Build:
     exported: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[Document, ...] = ()
     reports: tuple[str, ...] = ()
+    retries: int = 0
+    retry_of: str = ""
+    retried_by: str = ""
 
     @property
     def complete(self) -> bool:

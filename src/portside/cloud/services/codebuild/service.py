@@ -23,6 +23,7 @@ from portside.cloud.services.codebuild.execution import Execution
 from portside.cloud.services.codebuild.outside import BuildImages, Endpoint, Guards
 from portside.cloud.services.codebuild.preparing import BUILD_LABEL, CLOUD_LABEL
 from portside.cloud.services.codebuild.sources import Sources
+from portside.cloud.services.codebuild.starting import Starter
 
 
 class CodeBuild:
@@ -65,7 +66,13 @@ class CodeBuild:
             directory=directory,
             cloud=cloud,
         )
-        self.builds = BuildLoop(database=database, clock=clock, log=log, execution=self.execution)
+        self.builds = BuildLoop(
+            database=database,
+            clock=clock,
+            log=log,
+            execution=self.execution,
+            starter=Starter(ids=ids, clock=clock),
+        )
         self._stack: AsyncExitStack | None = None
 
     def service(self) -> Service:

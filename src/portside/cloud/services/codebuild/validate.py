@@ -73,8 +73,8 @@ def check(spec: Params) -> None:
         raise not_offered("credentials of other registries (registryCredential)")
     if spec.get("buildBatchConfig"):
         raise not_offered("batch builds (buildBatchConfig)")
-    if spec.get("autoRetryLimit"):
-        raise not_offered("automatic retries (autoRetryLimit)")
+    if (spec.get("autoRetryLimit") or 0) < 0:
+        raise invalid("Invalid auto-retry limit: it must be 0 or more")
 
 
 def _identified(given: Iterable[Params], place: str, key: str) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Params
+from portside.cloud.services.cloudformation import secrecy
 from portside.cloud.services.cloudformation.resources.handler import Handler, PlainFailure, Work
 from portside.cloud.services.cloudformation.resources.naming import NameStyle, Suffix
 
@@ -149,11 +150,7 @@ def _hidden(work: Work, params: Params) -> list[str]:
 
 def hiding(params: Params, secrets: list[str]) -> list[str]:
     """Those of the parameters that hold one of the secrets."""
-    return [
-        each["ParameterKey"]
-        for each in params["Parameters"]
-        if any(secret in each["ParameterValue"] for secret in secrets)
-    ]
+    return [each["ParameterKey"] for each in params["Parameters"] if secrecy.told(each["ParameterValue"], secrets)]
 
 
 def stack_request(properties: Params, tags: list[dict[str, str]]) -> Params:
