@@ -22,6 +22,18 @@ async def set_up(cloud: ElbCloud, **group: object) -> str:
     return arn
 
 
+async def serving(cloud: ElbCloud, delay: int) -> str:
+    """A group with that many seconds for drains, and one healthy target that gets requests."""
+    group = await set_up(cloud)
+    attributes = [{"Key": "deregistration_delay.timeout_seconds", "Value": str(delay)}]
+    await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=attributes)
+    cloud.prober.says(*AT_ONE, 200)
+    await cloud.register(group, ONE)
+    await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+    await cloud.clock.idle()
+    return group
+
+
 async def test_one_success_makes_a_new_target_healthy_and_lets_requests_in(tmp_path: Path) -> None:
     async with elb_cloud(tmp_path) as cloud:
         group = await set_up(cloud)
@@ -117,13 +129,7 @@ async def test_draining_lasts_its_delay_and_takes_no_new_requests(tmp_path: Path
 
 async def test_a_drain_does_not_end_before_the_proxy_has_let_go(tmp_path: Path) -> None:
     async with elb_cloud(tmp_path) as cloud:
-        group = await set_up(cloud)
-        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "0"}]
-        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
-        cloud.prober.says(*AT_ONE, 200)
-        await cloud.register(group, ONE)
-        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
-        await cloud.clock.idle()
+        group = await serving(cloud, 0)
         cloud.proxy.broken = "busy"
         await cloud.deregister(group, ONE)
         await cloud.clock.advance(5)
@@ -135,13 +141,7 @@ async def test_a_drain_does_not_end_before_the_proxy_has_let_go(tmp_path: Path) 
 
 async def test_the_delay_of_a_drain_begins_when_the_proxy_has_let_go(tmp_path: Path) -> None:
     async with elb_cloud(tmp_path) as cloud:
-        group = await set_up(cloud)
-        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "20"}]
-        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
-        cloud.prober.says(*AT_ONE, 200)
-        await cloud.register(group, ONE)
-        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
-        await cloud.clock.idle()
+        group = await serving(cloud, 20)
         cloud.proxy.broken = "busy"
         await cloud.deregister(group, ONE)
         await cloud.clock.advance(15)
@@ -159,12 +159,7 @@ async def test_a_shortened_drain_does_not_end_before_what_is_under_way(
 ) -> None:
     """The pace shortens a drain of 100 s to 10; a request that takes longer has the 100 s that it has on AWS."""
     async with elb_cloud(tmp_path, FAST_PACE) as cloud:
-        group = await set_up(cloud)
-        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "100"}]
-        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
-        cloud.prober.says(*AT_ONE, 200)
-        await cloud.register(group, ONE)
-        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        group = await serving(cloud, 100)
         cloud.proxy.occupied.add(Endpoint(*AT_ONE))
         await cloud.deregister(group, ONE)
         began = cloud.clock.now()
@@ -182,12 +177,7 @@ async def test_a_shortened_drain_does_not_end_before_what_is_under_way(
 async def test_after_a_start_a_drain_does_not_end_before_the_proxy_was_told(tmp_path: Path) -> None:
     """The proxy of a process that was killed may go on sending requests to a target that has left since."""
     async with elb_cloud(tmp_path) as cloud:
-        group = await set_up(cloud)
-        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "5"}]
-        await cloud.call("ModifyTargetGroupAttributes", TargetGroupArn=group, Attributes=delay)
-        cloud.prober.says(*AT_ONE, 200)
-        await cloud.register(group, ONE)
-        await cloud.clock.until(lambda: len(cloud.proxy.endpoints("web")) == 1)
+        group = await serving(cloud, 5)
         cloud.proxy.broken = "busy"
         await cloud.deregister(group, ONE)
         await cloud.clock.idle()
