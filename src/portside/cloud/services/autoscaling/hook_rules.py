@@ -56,20 +56,16 @@ def merged(old: Hook | None, params: Params) -> Hook:
         raise invalid(f"{transition} is not a lifecycle transition; choose from {', '.join(TRANSITIONS)}.")
     before = old or Hook(params["LifecycleHookName"], transition)
     timeout = params.get("HeartbeatTimeout")
-
-    def text(name: str, kept: str) -> str:
-        """An empty one takes the old one away."""
-        given = params.get(name)
-        return kept if given is None else str(given)
-
+    target = params.get("NotificationTargetARN")
+    target = before.target if target is None else target  # an empty one takes the old one away
     hook = Hook(
         params["LifecycleHookName"],
         transition,
         timeout=before.timeout if timeout is None else int(timeout),
         result=params.get("DefaultResult") or before.result,
-        target=text("NotificationTargetARN", before.target),
-        role=text("RoleARN", before.role),
-        metadata=text("NotificationMetadata", before.metadata),
+        target=target,
+        role=(params.get("RoleARN") or before.role) if target else "",
+        metadata=params.get("NotificationMetadata") or before.metadata,
     )
     if not SHORTEST <= hook.timeout <= LONGEST:
         raise invalid(f"HeartbeatTimeout must be between {SHORTEST} and {LONGEST} seconds, not {hook.timeout}.")

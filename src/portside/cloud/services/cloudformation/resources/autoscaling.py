@@ -20,8 +20,6 @@ _HOOK_DEFAULTS = {
     "HeartbeatTimeout": 3600,
     "DefaultResult": "ABANDON",
     "NotificationTargetARN": "",
-    "NotificationMetadata": "",
-    "RoleARN": "",
 }
 _NOTIFICATIONS = ("NotificationConfiguration", "NotificationConfigurations")
 _RENAMED = {"Cooldown": "DefaultCooldown", "HealthCheckGracePeriodSeconds": "HealthCheckGracePeriod"}
@@ -260,7 +258,11 @@ class LifecycleHook(Declared):
         unique=True,
     )
     # A hook that loses one of these properties gets the service's default again.
-    absent: ClassVar = _HOOK_DEFAULTS
+    absent: ClassVar = _HOOK_DEFAULTS | {"NotificationMetadata": None, "RoleARN": None}
+
+    async def _apply(self, work: Work, call: Call, given: Params) -> None:
+        # No call of the API takes metadata away again; a role goes with its target.
+        await super()._apply(work, call, {name: value for name, value in given.items() if value is not None})
 
 
 class ScheduledAction(Declared):
