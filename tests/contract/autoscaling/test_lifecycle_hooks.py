@@ -456,3 +456,59 @@ async def test_what_hooks_may_be(directory: Path) -> None:
             await cloud.do("RecordLifecycleActionHeartbeat", LifecycleHookName="h0")
         with pytest.raises(AwsError, match="must be CONTINUE or ABANDON"):
             await cloud.complete("i-1", "PERHAPS")
+
+
+async def test_a_group_that_shrinks_owes_nothing_for_what_was_abandoned(directory: Path) -> None:
+    async with clouded(directory) as cloud:
+        (old,) = await cloud.states()
+        await cloud.put()
+        await cloud.put("drain", TERMINATING)
+        await cloud.do("SetDesiredCapacity", DesiredCapacity=2)
+        await cloud.turn()
+        (new,) = set(await cloud.states()) - {old}
+        await cloud.complete(new, "ABANDON")
+        await cloud.turn()
+        assert await cloud.states() == {old: "InService", new: "Terminating:Wait"}, "its end is hooked as well"
+        await cloud.do("SetDesiredCapacity", DesiredCapacity=1)
+        await cloud.turn()
+        assert await cloud.states() == {old: "InService", new: "Terminating:Wait"}, "one goes anyway"
+        await cloud.complete(new, hook="drain")
+        await cloud.turn()
+        await cloud.clock.advance(600)
+        await cloud.turn()
+        assert await cloud.states() == {old: "InService"} and (await cloud.group())["DesiredCapacity"] == 1
+
+
+async def test_a_call_that_sets_the_capacity_pays_what_is_owed(directory: Path) -> None:
+    async with clouded(directory, DesiredCapacity=0) as cloud:
+        await cloud.put()
+        await cloud.do("SetDesiredCapacity", DesiredCapacity=1)
+        await cloud.turn()
+        (first,) = await cloud.states()
+        await cloud.complete(first, "ABANDON")
+        await cloud.turn()
+        assert await cloud.states() == {}
+        await cloud.do("UpdateAutoScalingGroup", MaxSize=3)
+        assert list((await cloud.states()).values()) == ["Pending"]
+        await cloud.clock.advance(600)
+        await cloud.turn()
+        assert list((await cloud.states()).values()) == ["Pending:Wait"]
+
+
+async def test_an_instance_that_is_attached_waits_and_one_from_standby_does_not(directory: Path) -> None:
+    async with clouded(directory) as cloud:
+        (old,) = await cloud.states()
+        await cloud.put()
+        named: dict[str, Any] = {"AutoScalingGroupName": "g", "InstanceIds": [old]}
+        await cloud.ask("autoscaling", "EnterStandby", **named, ShouldDecrementDesiredCapacity=True)
+        await cloud.turn()
+        assert await cloud.states() == {old: "Standby"}
+        await cloud.ask("autoscaling", "ExitStandby", **named)
+        await cloud.turn()
+        assert await cloud.states() == {old: "InService"}
+        image = (await cloud.ask("ec2", "DescribeImages"))["Images"][0]["ImageId"]
+        made = await cloud.ask("ec2", "RunInstances", ImageId=image, MinCount=1, MaxCount=1)
+        other = made["Instances"][0]["InstanceId"]
+        await cloud.ask("autoscaling", "AttachInstances", **named | {"InstanceIds": [other]})
+        await cloud.turn()
+        assert await cloud.states() == {old: "InService", other: "Pending:Wait"}

@@ -168,6 +168,11 @@ async def test_hooks_of_a_group_and_hooks_beside_it(cloud: Cloud) -> None:
     assert set(shown) == {"first", "beside"} and shown["first"]["DefaultResult"] == "ABANDON"
     kept = {"GlobalTimeout": 12_000, "NotificationMetadata": "data"}
     assert shown["beside"] == beside | common | kept, "no call takes metadata away"
+    for name in shown:
+        # Somebody else has taken them away.
+        await cloud.ask("autoscaling", "DeleteLifecycleHook", LifecycleHookName=name, **common)
+    group["LifecycleHookSpecificationList"] = []
+    await cloud.update(template)
     await cloud.delete()
 
 

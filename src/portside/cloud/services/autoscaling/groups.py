@@ -86,10 +86,12 @@ class GroupApi:
     @operation("DescribeAutoScalingInstances")
     async def describe_auto_scaling_instances(self, caller: Caller, params: Params) -> Params:
         answer = await self._ask("autoscaling", "DescribeAutoScalingInstances", params, caller)
-        found = []
-        for each in answer.get("AutoScalingInstances") or []:
-            key = Key(caller.region, each["AutoScalingGroupName"])
-            found.append(group_view.overlaid(each, group_view.states(self._database, key)))
+        listed = answer.get("AutoScalingInstances") or []
+        states = {
+            name: group_view.states(self._database, Key(caller.region, name))
+            for name in {each["AutoScalingGroupName"] for each in listed}
+        }
+        found = [group_view.overlaid(each, states[each["AutoScalingGroupName"]]) for each in listed]
         return answer | {"AutoScalingInstances": found}
 
     # The capacity

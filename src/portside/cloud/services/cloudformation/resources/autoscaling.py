@@ -137,7 +137,11 @@ class AutoScalingGroup(Handler):
         for each in before:
             if each not in wanted:
                 params = {"AutoScalingGroupName": name, "LifecycleHookName": each}
-                await work.call(SERVICE, "DeleteLifecycleHook", params)
+                try:
+                    await work.call(SERVICE, "DeleteLifecycleHook", params)
+                except AwsError as error:
+                    if not LifecycleHook().missing(error):
+                        raise
         for each, hook in wanted.items():
             if before.get(each) != hook:
                 params = request(SERVICE, "PutLifecycleHook", hook)
@@ -259,6 +263,9 @@ class LifecycleHook(Declared):
     )
     # A hook that loses one of these properties gets the service's default again.
     absent: ClassVar = _HOOK_DEFAULTS | {"NotificationMetadata": None, "RoleARN": None}
+
+    def missing(self, error: AwsError) -> bool:
+        return super().missing(error) or error.message.startswith("No Lifecycle Hook found")
 
     async def _apply(self, work: Work, call: Call, given: Params) -> None:
         # No call of the API takes metadata away again; a role goes with its target.
