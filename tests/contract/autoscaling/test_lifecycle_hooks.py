@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from portside.cloud.kernel.clock import FAST_PACE
-from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.kernel.loop import After
+from portside.cloud.kernel.loop import After, Done
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.ancillary import Ancillary
 from portside.cloud.services.autoscaling.api import AutoScalingApi
@@ -42,7 +43,8 @@ class Cloud:
         self.path = path
         self.clock = VirtualClock()
         self.roles = FakeRoles(self.clock)
-        self.database = Database(path / "state.db")
+        self.name = "state.db"
+        self.database = Database(path / self.name)
         self.lost: set[str] = set()  # operations whose answers do not arrive
         self.ids = Ids(1)
         self.start()
@@ -59,9 +61,10 @@ class Cloud:
             roles=self.roles,
         )
 
-    def restart(self) -> None:
+    def restart(self, name: str = "") -> None:
         self.database.close()
-        self.database = Database(self.path / "state.db")
+        self.name = name or self.name
+        self.database = Database(self.path / self.name)
         self.lost = set()
         self.start()
 
@@ -120,6 +123,30 @@ class Cloud:
     async def told(self) -> list[Params]:
         """What the topic has been told."""
         return [json.loads(each["Message"]) | {"Subject": each["Subject"]} for each in await self.received("told")]
+
+
+class Killed(Exception):
+    pass
+
+
+class Death:
+    """Counts the writes of a database, and lets none happen from a given one on."""
+
+    def __init__(self, database: Database, at: int) -> None:
+        self.writes, self._at, self._write = 0, at, database.write
+        database.write = self.write  # type: ignore[method-assign]
+
+    @property
+    def came(self) -> bool:
+        return self.writes >= self._at
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        self.writes += 1
+        if self.came:
+            raise Killed
+        with self._write() as tx:
+            yield tx
 
 
 @asynccontextmanager
@@ -389,6 +416,7 @@ async def test_a_deleted_hook_gives_launches_up_and_lets_instances_go(directory:
         await cloud.turn()
         ((last, state),) = (await cloud.states()).items()
         assert last != new and state == "InService"
+        assert isinstance(await cloud.turn(), Done), "nothing is left to look after"
         with pytest.raises(AwsError, match="No Lifecycle Hook found"):
             await cloud.do("DeleteLifecycleHook", LifecycleHookName="ready")
 
@@ -512,3 +540,49 @@ async def test_an_instance_that_is_attached_waits_and_one_from_standby_does_not(
         await cloud.ask("autoscaling", "AttachInstances", **named | {"InstanceIds": [other]})
         await cloud.turn()
         assert await cloud.states() == {old: "InService", other: "Pending:Wait"}
+
+
+async def test_a_launch_is_given_up_and_replaced_however_often_the_process_is_killed(directory: Path) -> None:
+    async with clouded(directory, DesiredCapacity=0) as cloud:
+        at, came = 0, True
+        while came:
+            at += 1
+            await cloud.ask("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName="g", ForceDelete=True)
+            cloud.restart(f"{at}.db")
+            await cloud.do(
+                "CreateAutoScalingGroup",
+                LaunchConfigurationName="lc",
+                AvailabilityZones=[REGION + "a"],
+                MinSize=0,
+                MaxSize=2,
+            )
+            await cloud.put(NotificationTargetARN=QUEUE + "hooks", RoleARN=ROLE)
+            death = Death(cloud.database, at)
+
+            async def tried(step: Callable[[], Awaitable[Any]]) -> None:
+                """Once more after a restart, as a client would."""
+                try:
+                    await step()
+                except Killed:
+                    cloud.restart()
+                    with suppress(AwsError):
+                        await step()
+
+            await tried(lambda: cloud.do("SetDesiredCapacity", DesiredCapacity=1))
+            await tried(cloud.turn)
+            ((first, state),) = (await cloud.states()).items()
+            assert state == "Pending:Wait", at
+            await tried(partial(cloud.complete, first, "ABANDON"))
+            await tried(cloud.turn)
+            assert await cloud.states() == {} and (await cloud.group())["DesiredCapacity"] == 1, at
+            await cloud.clock.advance(5)
+            await tried(cloud.turn)
+            ((second, state),) = (await cloud.states()).items()
+            assert second != first and state == "Pending:Wait", at
+            await tried(partial(cloud.complete, second))
+            await tried(cloud.turn)
+            assert await cloud.states() == {second: "InService"}, at
+            told = {e["EC2InstanceId"] for e in await cloud.received("hooks") if "EC2InstanceId" in e}
+            assert told == {first, second}, at
+            came = death.came
+        assert at > 12

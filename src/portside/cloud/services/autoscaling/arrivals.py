@@ -77,6 +77,10 @@ class Arrivals:
                 elif (left_over := hook_records.arrivals(tx, key)[instance]).stage is Stage.WAITING:
                     self._actions.serve(tx, key, left_over)
             self._abandon(tx, key, group)
+            if not hook_records.hooks(tx, key, LAUNCHING) and not left:
+                # Without hooks everybody serves: there is nothing to remember.
+                for instance in hook_records.arrivals(tx, key):
+                    hook_records.forget_arrival(tx, key, instance)
         return left
 
     def _abandon(self, tx: Transaction, key: Key, group: Params) -> None:
