@@ -446,10 +446,13 @@ class Services:
             tracking=tracking,
             scheduled=scheduled,
             ids=self._ground.ids,
+            roles=self._ground.access,
         )
         if api.groups is not None:
             await self._parts.enter_async_context(api.groups.loop)
             api.groups.resume()
+            for service in ("autoscaling", "ec2"):
+                self._ground.ancillary.subscribe(service, api.groups.changed)
         if api.notifications is not None:
             telling = api.notifications.telling
             await self._parts.enter_async_context(telling.loop)

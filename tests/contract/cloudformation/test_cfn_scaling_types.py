@@ -106,6 +106,76 @@ async def test_what_belongs_to_a_group(cloud: Cloud) -> None:
     await cloud.delete()
 
 
+async def test_hooks_of_a_group_and_hooks_beside_it(cloud: Cloud) -> None:
+    launching, terminating = (f"autoscaling:EC2_INSTANCE_{each}" for each in ("LAUNCHING", "TERMINATING"))
+    role = f"arn:aws:iam::{ACCOUNT}:role/hooks"
+    await cloud.ask("sqs", "CreateQueue", QueueName="hooks")
+    target = {"NotificationTargetARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:hooks", "RoleARN": role}
+    first: dict[str, Any] = {
+        "LifecycleHookName": "first",
+        "LifecycleTransition": launching,
+        "HeartbeatTimeout": 60,
+        "DefaultResult": "CONTINUE",
+    }
+    second = {"LifecycleHookName": "second", "LifecycleTransition": terminating}
+    group: dict[str, Any] = {
+        "MinSize": "0",
+        "MaxSize": "3",
+        "AvailabilityZones": ["us-east-1a"],
+        "LaunchTemplate": {"LaunchTemplateId": {"Ref": "Template"}, "Version": "1"},
+        "LifecycleHookSpecificationList": [first, second],
+    }
+    beside: dict[str, Any] = {
+        "AutoScalingGroupName": {"Ref": "Group"},
+        "LifecycleHookName": "beside",
+        "LifecycleTransition": launching,
+        "HeartbeatTimeout": 120,
+        "DefaultResult": "CONTINUE",
+        "NotificationMetadata": "data",
+    } | target
+    template: dict[str, Any] = {
+        "Resources": {
+            "Template": {
+                "Type": "AWS::EC2::LaunchTemplate",
+                "Properties": {"LaunchTemplateData": {"ImageId": "ami-12c6146b", "InstanceType": "t3.small"}},
+            },
+            "Group": {"Type": "AWS::AutoScaling::AutoScalingGroup", "Properties": group},
+            "Hook": {"Type": "AWS::AutoScaling::LifecycleHook", "Properties": beside},
+        },
+        "Outputs": {"Group": {"Value": {"Ref": "Group"}}},
+    }
+    out = await cloud.create(template)
+
+    async def hooks() -> dict[str, Any]:
+        found = await cloud.ask("autoscaling", "DescribeLifecycleHooks", AutoScalingGroupName=out["Group"])
+        return {each["LifecycleHookName"]: each for each in found["LifecycleHooks"]}
+
+    shown = await hooks()
+    common = {"AutoScalingGroupName": out["Group"]}
+    assert shown == {
+        "first": first | common | {"GlobalTimeout": 6000},
+        "second": second
+        | common
+        | {"GlobalTimeout": 172_800, "HeartbeatTimeout": 3600, "DefaultResult": "ABANDON"},
+        "beside": beside | common | {"GlobalTimeout": 12_000},
+    }
+    group["LifecycleHookSpecificationList"] = [{k: v for k, v in first.items() if k != "DefaultResult"}]
+    for gone in ("NotificationMetadata", *target):
+        del beside[gone]
+    beside["LifecycleTransition"] = terminating
+    await cloud.update(template)
+    shown = await hooks()
+    assert set(shown) == {"first", "beside"} and shown["first"]["DefaultResult"] == "ABANDON"
+    kept = {"GlobalTimeout": 12_000, "NotificationMetadata": "data"}
+    assert shown["beside"] == beside | common | kept, "no call takes metadata away"
+    for name in shown:
+        # Somebody else has taken them away.
+        await cloud.ask("autoscaling", "DeleteLifecycleHook", LifecycleHookName=name, **common)
+    group["LifecycleHookSpecificationList"] = []
+    await cloud.update(template)
+    await cloud.delete()
+
+
 async def test_a_composite_alarm_over_others(cloud: Cloud) -> None:
     def alarm(**more: Any) -> dict[str, Any]:
         properties = {

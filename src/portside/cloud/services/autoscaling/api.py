@@ -20,7 +20,7 @@ from portside.cloud.services.autoscaling.notifications import Notifications
 from portside.cloud.services.autoscaling.records import GroupState
 from portside.cloud.services.autoscaling.scheduled_actions_loop import ScheduledActions
 from portside.cloud.services.autoscaling.tracking_policies import TrackingPolicies
-from portside.cloud.services.calls import Caller, Calls, Params, Service, operation, operations_of
+from portside.cloud.services.calls import Caller, Calls, Params, Roles, Service, operation, operations_of
 from portside.cloud.services.scaling.adjustments import Adjustment, Bounds, StepRange, adjusted, step
 
 DEFAULT_COOLDOWN = 300
@@ -42,20 +42,31 @@ class AutoScalingApi:
         tracking: TrackingPolicies | None = None,
         scheduled: ScheduledActions | None = None,
         ids: Ids | None = None,
+        roles: Roles | None = None,
     ) -> None:
+        ids = ids or Ids()
         self._groups: GroupApi | None = None
         self.notifications: Notifications | None = None
         if ancillary is not None:
             self.notifications = Notifications(
-                database=database, ids=ids or Ids(), clock=clock, calls=calls, ancillary=ancillary, log=log
+                database=database,
+                ids=ids,
+                clock=clock,
+                calls=calls,
+                ancillary=ancillary,
+                log=log,
+                roles=roles,
             )
             self._groups = GroupApi(
                 database=database,
                 clock=clock,
                 pace=pace,
                 ancillary=ancillary,
+                calls=calls,
+                ids=ids,
                 notifications=self.notifications,
                 log=log,
+                roles=roles,
             )
         database.migrate("autoscaling", records.MIGRATIONS)
         self._db = database
@@ -67,7 +78,9 @@ class AutoScalingApi:
         self._scheduled = scheduled
 
     def service(self) -> Service:
-        operations = operations_of(self._groups) if self._groups is not None else {}
+        operations = {}
+        if self._groups is not None:
+            operations = operations_of(self._groups) | operations_of(self._groups.hooks)
         if self.notifications is not None:
             operations |= operations_of(self.notifications)
         if self._tracking is not None:

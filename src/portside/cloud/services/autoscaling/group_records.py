@@ -23,6 +23,51 @@ MIGRATIONS = (
     );
     CREATE INDEX as_leaving_group ON as_leaving (region, name);
     """,
+    # Every hook has its own deadline and token; the tables are those of `hook_records.py`.
+    """
+    CREATE TABLE as_hook (
+        region TEXT NOT NULL, name TEXT NOT NULL, hook TEXT NOT NULL, transition TEXT NOT NULL,
+        timeout INTEGER NOT NULL, result TEXT NOT NULL, target TEXT NOT NULL, role TEXT NOT NULL,
+        metadata TEXT NOT NULL, PRIMARY KEY (region, name, hook)
+    );
+    CREATE TABLE as_action (
+        region TEXT NOT NULL, instance TEXT NOT NULL, hook TEXT NOT NULL, name TEXT NOT NULL,
+        transition TEXT NOT NULL, token TEXT NOT NULL, since REAL NOT NULL, deadline REAL NOT NULL,
+        ends REAL NOT NULL, timeout INTEGER NOT NULL, result TEXT NOT NULL, PRIMARY KEY (region, instance, hook)
+    );
+    CREATE INDEX as_action_group ON as_action (region, name);
+    CREATE TABLE as_arrival (
+        region TEXT NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL, since REAL NOT NULL,
+        stage TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (region, instance)
+    );
+    CREATE INDEX as_arrival_group ON as_arrival (region, name);
+    CREATE TABLE as_owed (
+        region TEXT NOT NULL, name TEXT NOT NULL, desired INTEGER, failures INTEGER NOT NULL, due REAL NOT NULL,
+        PRIMARY KEY (region, name)
+    );
+    INSERT INTO as_action
+        WITH RECURSIVE split (region, instance, name, since, deadline, hook, rest) AS (
+            SELECT region, instance, name, since, deadline, '', hooks || char(10) FROM as_leaving WHERE hooks <> ''
+            UNION ALL
+            SELECT region, instance, name, since, deadline, substr(rest, 1, instr(rest, char(10)) - 1),
+                substr(rest, instr(rest, char(10)) + 1) FROM split WHERE rest <> ''
+        )
+        SELECT region, instance, hook, name, 'autoscaling:EC2_INSTANCE_TERMINATING',
+            lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(2)) || '-'
+                || hex(randomblob(2)) || '-' || hex(randomblob(6))),
+            since, deadline, since + 172800, 3600, 'ABANDON'
+        FROM split WHERE hook <> '';
+    CREATE TABLE as_leaving_new (
+        region TEXT NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL, since REAL NOT NULL,
+        decrement INTEGER NOT NULL, abandoned INTEGER NOT NULL DEFAULT 0, served INTEGER NOT NULL DEFAULT 1,
+        PRIMARY KEY (region, instance)
+    );
+    INSERT INTO as_leaving_new (region, instance, name, since, decrement)
+        SELECT region, instance, name, since, decrement FROM as_leaving;
+    DROP TABLE as_leaving;
+    ALTER TABLE as_leaving_new RENAME TO as_leaving;
+    CREATE INDEX as_leaving_group ON as_leaving (region, name);
+    """,
 )
 
 
@@ -35,19 +80,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """An instance that is to be terminated. `hooks` are those that nobody has completed yet, in a line; past
-    `deadline` they are not waited for. `decrement`: it is not replaced."""
+    """An instance that is to be terminated once no hook of its own waits. `decrement`: it is not replaced;
+    `abandoned`: a hook gave its launch up, and what replaces it may have to wait; `served`: it was in service."""
 
     region: str
     instance: str
     name: str
     since: float
-    deadline: float
     decrement: bool
-    hooks: str = ""
-
-    def waits(self, now: float) -> bool:
-        return bool(self.hooks) and now < self.deadline
+    abandoned: bool = False
+    served: bool = True
 
 
 def goal(reader: Reader, key: Key) -> int | None:
@@ -64,13 +106,14 @@ def set_goal(tx: Transaction, key: Key, desired: int | None) -> None:
 
 def leaving(reader: Reader, key: Key) -> list[Leaving]:
     rows = reader.read("SELECT * FROM as_leaving WHERE region = ? AND name = ? ORDER BY since, instance", key)
-    return [Leaving(**{**dict(row), "decrement": bool(row["decrement"])}) for row in rows]
+    flags = ("decrement", "abandoned", "served")
+    return [Leaving(**{**dict(row), **{each: bool(row[each]) for each in flags}}) for row in rows]
 
 
 def save_leaving(tx: Transaction, each: Leaving) -> None:
     tx.execute(
         "INSERT OR REPLACE INTO as_leaving VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (each.region, each.instance, each.name, each.since, each.deadline, int(each.decrement), each.hooks),
+        (each.region, each.instance, each.name, each.since, each.decrement, each.abandoned, each.served),
     )
 
 

@@ -12,15 +12,25 @@ from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import group_records, launches, notices, records
+from portside.cloud.services.autoscaling import (
+    group_records,
+    group_view,
+    hook_records,
+    hook_rules,
+    launches,
+    notices,
+    records,
+)
 from portside.cloud.services.autoscaling.group_records import Key, Leaving
-from portside.cloud.services.autoscaling.groups_loop import GroupsLoop, hooks_of, in_service, shown
+from portside.cloud.services.autoscaling.group_view import shown, staying
+from portside.cloud.services.autoscaling.groups_loop import GroupsLoop
+from portside.cloud.services.autoscaling.hook_actions import HookActions
+from portside.cloud.services.autoscaling.hooks import HookApi, adopt
 from portside.cloud.services.autoscaling.notifications import Notifications
-from portside.cloud.services.calls import Caller, Calls, Params, operation
-
-LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
+from portside.cloud.services.calls import Caller, Calls, Params, Roles, operation
 
 
 class GroupApi:
@@ -33,17 +43,36 @@ class GroupApi:
         clock: Clock,
         pace: Pace,
         ancillary: Calls,
+        calls: Calls,
+        ids: Ids,
         notifications: Notifications,
         log: Log,
+        roles: Roles | None = None,
     ) -> None:
         database.migrate("autoscaling-groups", group_records.MIGRATIONS)
         self._database = database
         self._clock = clock
-        self._pace = pace
         self._ask = ancillary
         self._notifications = notifications
+        self._actions = HookActions(ids, clock, notifications.telling)
         self.groups = GroupsLoop(
-            database=database, clock=clock, pace=pace, ancillary=ancillary, notifications=notifications, log=log
+            database=database,
+            clock=clock,
+            pace=pace,
+            ancillary=ancillary,
+            notifications=notifications,
+            actions=self._actions,
+            log=log,
+        )
+        self.hooks = HookApi(
+            database=database,
+            ids=ids,
+            clock=clock,
+            calls=calls,
+            ancillary=ancillary,
+            actions=self._actions,
+            roles=roles,
+            wake=self.groups.wake,
         )
 
     # What is shown
@@ -57,12 +86,12 @@ class GroupApi:
     @operation("DescribeAutoScalingInstances")
     async def describe_auto_scaling_instances(self, caller: Caller, params: Params) -> Params:
         answer = await self._ask("autoscaling", "DescribeAutoScalingInstances", params, caller)
-        found = []
-        for each in answer.get("AutoScalingInstances") or []:
-            key = Key(caller.region, each["AutoScalingGroupName"])
-            leaving = {one.instance for one in group_records.leaving(self._database, key)}
-            state = {"LifecycleState": "Terminating:Wait"} if each["InstanceId"] in leaving else {}
-            found.append(each | state)
+        listed = answer.get("AutoScalingInstances") or []
+        states = {
+            name: group_view.states(self._database, Key(caller.region, name))
+            for name in {each["AutoScalingGroupName"] for each in listed}
+        }
+        found = [group_view.overlaid(each, states[each["AutoScalingGroupName"]]) for each in listed]
         return answer | {"AutoScalingInstances": found}
 
     # The capacity
@@ -116,9 +145,13 @@ class GroupApi:
         key = Key(caller.region, group["AutoScalingGroupName"])
         leaving = group_records.leaving(self._database, key)
         replaced = sum(1 for each in leaving if not each.decrement)
-        present = len(in_service(group, leaving)) + replaced
+        present = len(staying(group, leaving)) + replaced
         with self._database.write() as tx:
             group_records.set_goal(tx, key, wanted if wanted < present else None)
+            owed = hook_records.owed(tx, key)
+            if owed.desired is not None:
+                # What was to be launched later is part of what is asked for now.
+                hook_records.save_owed(tx, replace(owed, desired=None))
         if wanted >= present:
             total = wanted + sum(1 for each in leaving if each.decrement)
             going = {each.instance for each in leaving}
@@ -137,8 +170,19 @@ class GroupApi:
             raise _invalid(
                 f"Desired capacity:{wanted} must be between the specified min size:{least} and max size:{most}"
             )
-        answer = await self._ask("autoscaling", "CreateAutoScalingGroup", params | {"DesiredCapacity": 0}, caller)
+        hooks = params.get("LifecycleHookSpecificationList") or []
+        for each in hooks:
+            hook_rules.merged(None, each)
+        asked = {key: value for key, value in params.items() if key != "LifecycleHookSpecificationList"}
+        answer = await self._ask("autoscaling", "CreateAutoScalingGroup", asked | {"DesiredCapacity": 0}, caller)
         group = await self._group(caller, params["AutoScalingGroupName"])
+        if hooks:
+            try:
+                await self.hooks.put(caller, group, hooks)
+            except AwsError:
+                name = {"AutoScalingGroupName": group["AutoScalingGroupName"], "ForceDelete": True}
+                await self._ask("autoscaling", "DeleteAutoScalingGroup", name, caller)
+                raise
         await self._grow(caller, group, wanted, frozenset())
         return answer
 
@@ -148,6 +192,8 @@ class GroupApi:
         except AwsError as error:
             self._notifications.failed(Key(caller.region, group["AutoScalingGroupName"]), group, error)
             raise
+        finally:
+            self.groups.changed(caller.region)
 
     @operation("TerminateInstanceInAutoScalingGroup")
     async def terminate_instance(self, caller: Caller, params: Params) -> Params:
@@ -166,15 +212,16 @@ class GroupApi:
                 "replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity "
                 "flag to false or lower group's min size."
             )
-        hooks, seconds = await hooks_of(self._ask, caller, key.name)
+        await adopt(self._database, self._ask, caller, key)
         now = self._clock.now()
         with self._database.write() as tx:
-            goal = group_records.goal(tx, key)
-            if goal is not None and decrement:
-                group_records.set_goal(tx, key, goal - 1)
-            deadline = now + self._pace.wait(seconds)
-            group_records.save_leaving(tx, Leaving(key.region, ec2_id, key.name, now, deadline, decrement, hooks))
-            self._notifications.because(tx, key, ec2_id, notices.asked(ec2_id))
+            # One that is on its way out already stays as it is, with whatever it waits for.
+            if ec2_id not in {each.instance for each in group_records.leaving(tx, key)}:
+                goal = group_records.goal(tx, key)
+                if goal is not None and decrement:
+                    group_records.set_goal(tx, key, goal - 1)
+                self._actions.leave(tx, group, Leaving(key.region, ec2_id, key.name, now, decrement))
+                self._notifications.because(tx, key, ec2_id, notices.asked(ec2_id))
         self.groups.wake(key)
         return {
             "Activity": {
@@ -208,14 +255,12 @@ class GroupApi:
                 {"AutoScalingGroupName": name, "InstanceIds": protected, "ProtectedFromScaleIn": False},
                 caller,
             )
-        hooks, _ = await hooks_of(self._ask, caller, name)
+        # A later group of the same name must not inherit what the ancillary services have of its hooks.
+        await adopt(self._database, self._ask, caller, Key(caller.region, name))
         await self._ask("autoscaling", "DeleteAutoScalingGroup", params, caller)
-        # A later group of the same name must not inherit them.
-        for hook in filter(None, hooks.split("\n")):
-            params = {"LifecycleHookName": hook, "AutoScalingGroupName": name}
-            await self._ask("autoscaling", "DeleteLifecycleHook", params, caller)
         with self._database.write() as tx:
             group_records.forget_group(tx, Key(caller.region, name))
+            hook_records.forget_group(tx, Key(caller.region, name))
             self._notifications.ended(tx, Key(caller.region, name), group)
         return {}
 
@@ -233,43 +278,6 @@ class GroupApi:
         if group_records.goal(self._database, key) is not None:
             self.groups.wake(key)
         return answer
-
-    # Lifecycle hooks
-
-    @operation("PutLifecycleHook")
-    async def put_lifecycle_hook(self, caller: Caller, params: Params) -> Params:
-        if params.get("LifecycleTransition") == LAUNCHING:
-            raise _invalid("The local cloud does not offer lifecycle hooks for launching instances.")
-        await self._group(caller, params["AutoScalingGroupName"])
-        return await self._ask("autoscaling", "PutLifecycleHook", params, caller)
-
-    @operation("CompleteLifecycleAction")
-    async def complete_lifecycle_action(self, caller: Caller, params: Params) -> Params:
-        found = self._leaving(caller, params)
-        hook = params["LifecycleHookName"]
-        # ABANDON ends the other hooks as well; either way the instance goes.
-        abandon = params["LifecycleActionResult"] == "ABANDON"
-        rest = [] if abandon else [each for each in found.hooks.split("\n") if each and each != hook]
-        with self._database.write() as tx:
-            group_records.save_leaving(tx, replace(found, hooks="\n".join(rest)))
-        self.groups.wake(Key(found.region, found.name))
-        return {}
-
-    @operation("RecordLifecycleActionHeartbeat")
-    async def record_lifecycle_action_heartbeat(self, caller: Caller, params: Params) -> Params:
-        found = self._leaving(caller, params)
-        _, seconds = await hooks_of(self._ask, caller, found.name)
-        deadline = self._clock.now() + self._pace.wait(seconds)
-        with self._database.write() as tx:
-            group_records.save_leaving(tx, replace(found, deadline=max(found.deadline, deadline)))
-        return {}
-
-    def _leaving(self, caller: Caller, params: Params) -> Leaving:
-        key = Key(caller.region, params["AutoScalingGroupName"])
-        for each in group_records.leaving(self._database, key):
-            if each.instance == params.get("InstanceId") and params["LifecycleHookName"] in each.hooks.split("\n"):
-                return each
-        raise _invalid(f"No active Lifecycle Action found with instance ID {params.get('InstanceId')}")
 
     async def _group(self, caller: Caller, name: str) -> Params:
         """The group as the ancillary services have it."""

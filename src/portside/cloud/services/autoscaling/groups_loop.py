@@ -1,26 +1,32 @@
 """Takes instances out of Auto Scaling groups: chooses them, waits for their hooks, has them terminated.
 
 The only code that terminates instances of groups. An instance that waits for a hook shows as Terminating:Wait;
-when every hook has been completed, or their time is over, it goes. What was chosen stays chosen over a restart.
+when every hook has been completed, or its time is over, it goes. What was chosen stays chosen over a restart.
+Instances that come are looked after in `arrivals.py`, in the same turns.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock, Pace
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import group_records, notices, termination
+from portside.cloud.services.autoscaling import group_records, hook_records, notices, termination
+from portside.cloud.services.autoscaling.arrivals import Arrivals
 from portside.cloud.services.autoscaling.group_records import Key, Leaving
+from portside.cloud.services.autoscaling.group_view import staying
+from portside.cloud.services.autoscaling.hook_actions import HookActions
+from portside.cloud.services.autoscaling.hooks import adopt
 from portside.cloud.services.autoscaling.notifications import Notifications
-from portside.cloud.services.autoscaling.records import Reader
 from portside.cloud.services.autoscaling.termination import Member
 from portside.cloud.services.calls import Caller, Calls, Params
 
-TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
-HEARTBEAT = 3600.0
 BLOCKED = 60.0  # while every instance that could go is protected
+# Calls through the cloud wake the loop; another endpoint may launch instances by itself.
+LOOKED_AT = 60.0
 
 
 class GroupsLoop:
@@ -34,6 +40,7 @@ class GroupsLoop:
         pace: Pace,
         ancillary: Calls,
         notifications: Notifications,
+        actions: HookActions,
         log: Log,
     ) -> None:
         self._database = database
@@ -41,14 +48,29 @@ class GroupsLoop:
         self._pace = pace
         self._ask = ancillary
         self._notifications = notifications
+        self._actions = actions
         self._log = log.bind(service="autoscaling")
+        self._arrivals = Arrivals(
+            database=database,
+            clock=clock,
+            pace=pace,
+            ancillary=ancillary,
+            actions=actions,
+            notifications=notifications,
+            log=self._log,
+        )
         self.loop = Loop("autoscaling-groups", self.turn, clock, log, workers=4)
 
     def wake(self, key: Key) -> None:
         self.loop.wake(" ".join(key))
 
+    def changed(self, region: str) -> None:
+        """Something happened to groups or instances of a region."""
+        for key in hook_records.watched(self._database, region):
+            self.wake(key)
+
     def resume(self) -> None:
-        for key in group_records.unfinished(self._database):
+        for key in {*group_records.unfinished(self._database), *hook_records.watched(self._database)}:
             self.wake(key)
 
     async def turn(self, key: str) -> TurnResult:
@@ -57,25 +79,39 @@ class GroupsLoop:
 
     async def _advance(self, key: Key) -> TurnResult:
         caller = Caller.root("", key.region)
+        asked = self._clock.now()
+        group = await self._group(caller, key)
+        if group is None:
+            with self._database.write() as tx:
+                group_records.forget_group(tx, key)
+                hook_records.forget_group(tx, key)
+            return Done()
+        await adopt(self._database, self._ask, caller, key)
+        left: list[float] = []
+        watched = key in hook_records.watched(self._database, key.region)
+        if watched:
+            left += [*self._arrivals.look(key, group, asked), LOOKED_AT]
+        if await self._choose(caller, key, group):
+            left.append(self._pace.wait(BLOCKED))
+        for each in group_records.leaving(self._database, key):
+            with self._database.write() as tx:
+                self._actions.expire(tx, key, each.instance)
+            wait = self._actions.waiting(self._database, key, each.instance)
+            if wait is not None:
+                left.append(wait)
+            else:
+                await self._terminate(caller, each, group)
+        owed = await self._arrivals.replace(caller, key)
+        if owed is not None:
+            left.append(owed)
+        return After(max(0.0, min(left))) if left else Done()
+
+    async def _group(self, caller: Caller, key: Key) -> Params | None:
         answer = await self._ask(
             "autoscaling", "DescribeAutoScalingGroups", {"AutoScalingGroupNames": [key.name]}, caller
         )
         groups: list[Params] = answer.get("AutoScalingGroups") or []
-        if not groups:
-            with self._database.write() as tx:
-                group_records.forget_group(tx, key)
-            return Done()
-        group = groups[0]
-        blocked = await self._choose(caller, key, group)
-        left = []
-        for each in group_records.leaving(self._database, key):
-            if each.waits(self._clock.now()):
-                left.append(each.deadline - self._clock.now())
-            else:
-                await self._terminate(caller, each, group)
-        if blocked:
-            left.append(self._pace.wait(BLOCKED))
-        return After(min(left)) if left else Done()
+        return groups[0] if groups else None
 
     async def _choose(self, caller: Caller, key: Key, group: Params) -> bool:
         """Note who goes; True when more should than may."""
@@ -84,8 +120,15 @@ class GroupsLoop:
             return False
         leaving = group_records.leaving(self._database, key)
         replaced = sum(1 for each in leaving if not each.decrement)
-        serving = in_service(group, leaving)
+        serving = staying(group, leaving)
         surplus = len(serving) + replaced - goal
+        if surplus > 0 and replaced:
+            # Those that go anyway need no replacement now.
+            spared = [each for each in leaving if not each.decrement][:surplus]
+            with self._database.write() as tx:
+                for each in spared:
+                    group_records.save_leaving(tx, replace(each, decrement=True))
+            return await self._choose(caller, key, group)
         if surplus <= 0:
             if not any(each.decrement for each in leaving):
                 with self._database.write() as tx:
@@ -94,18 +137,16 @@ class GroupsLoop:
         now = self._clock.now()
         members = await self._members(caller, group, serving)
         chosen = termination.victims(members, surplus, group.get("TerminationPolicies") or (), now)
-        hooks, seconds = await hooks_of(self._ask, caller, key.name)
         with self._database.write() as tx:
             if group_records.goal(tx, key) != goal:
                 return True  # somebody has changed their mind: look again
             capacity = len(serving) + replaced
-            for number, each in enumerate(chosen):
-                deadline = now + self._pace.wait(seconds)
-                group_records.save_leaving(tx, Leaving(key.region, each, key.name, now, deadline, True, hooks))
+            for number, victim in enumerate(chosen):
+                self._actions.leave(tx, group, Leaving(key.region, victim, key.name, now, decrement=True))
                 cause = notices.taken(capacity - number, capacity - number - 1)
-                self._notifications.because(tx, key, each, cause)
+                self._notifications.because(tx, key, victim, cause)
         if chosen:
-            self._log.info("instances leave their group", group=key.name, instances=chosen, hooks=hooks)
+            self._log.info("instances leave their group", group=key.name, instances=chosen)
         return len(chosen) < surplus
 
     async def _members(self, caller: Caller, group: Params, serving: list[Params]) -> list[Member]:
@@ -138,7 +179,10 @@ class GroupsLoop:
     async def _terminate(self, caller: Caller, each: Leaving, group: Params) -> None:
         key = Key(each.region, each.name)
         if each.instance in {one["InstanceId"] for one in group.get("Instances") or []}:
-            params = {"InstanceId": each.instance, "ShouldDecrementDesiredCapacity": each.decrement}
+            later = each.abandoned and not each.decrement
+            if later:
+                self._arrivals.owe(key, await self._group(caller, key) or group)
+            params = {"InstanceId": each.instance, "ShouldDecrementDesiredCapacity": each.decrement or later}
             try:
                 await self._ask("autoscaling", "TerminateInstanceInAutoScalingGroup", params, caller)
             except AwsError as error:
@@ -147,44 +191,9 @@ class GroupsLoop:
             self._log.info("instance terminated", group=each.name, instance=each.instance)
         with self._database.write() as tx:
             group_records.forget_leaving(tx, each)
-            rest = group_records.leaving(tx, key)
-            if not rest:
-                tx.after_commit(lambda: self.wake(key))
-
-
-async def hooks_of(ask: Calls, caller: Caller, group: str) -> tuple[str, float]:
-    """The names of a group's hooks for instances that terminate, one a line, and how long they may take."""
-    answer = await ask("autoscaling", "DescribeLifecycleHooks", {"AutoScalingGroupName": group}, caller)
-    found = [each for each in answer.get("LifecycleHooks") or [] if each.get("LifecycleTransition") == TERMINATING]
-    names = "\n".join(each["LifecycleHookName"] for each in found)
-    return names, max((float(each.get("HeartbeatTimeout") or HEARTBEAT) for each in found), default=0.0)
-
-
-def in_service(group: Params, leaving: list[Leaving]) -> list[Params]:
-    """The instances of a group that serve and are not on their way out."""
-    going = {each.instance for each in leaving}
-    return [
-        each
-        for each in group.get("Instances") or []
-        if each.get("LifecycleState") == "InService" and each["InstanceId"] not in going
-    ]
-
-
-def shown(reader: Reader, region: str, group: Params) -> Params:
-    """A group of the ancillary services with what is kept here laid over it."""
-    key = Key(region, group["AutoScalingGroupName"])
-    leaving = group_records.leaving(reader, key)
-    goal = group_records.goal(reader, key)
-    if goal is None and not leaving:
-        return group
-    going = {each.instance for each in leaving}
-    instances = [
-        each | ({"LifecycleState": "Terminating:Wait"} if each["InstanceId"] in going else {})
-        for each in group.get("Instances") or []
-    ]
-    fewer = sum(1 for each in leaving if each.decrement)
-    desired = goal if goal is not None else group["DesiredCapacity"] - fewer
-    return group | {"Instances": instances, "DesiredCapacity": desired}
+            self._arrivals.gone(tx, each)
+            # What replaces it is to be looked at, and whether the goal has been reached.
+            tx.after_commit(lambda: self.wake(key))
 
 
 def _seconds(moment: object) -> float:

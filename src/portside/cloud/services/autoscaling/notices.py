@@ -1,6 +1,7 @@
-"""What the topics of an Auto Scaling group are told, word by word.
+"""What the topics of an Auto Scaling group are told, word by word, and the targets of its lifecycle hooks.
 
-Pure. Source: the EC2 Auto Scaling User Guide, "Amazon SNS notification options".
+Pure. Source: the EC2 Auto Scaling User Guide, "Amazon SNS notification options", "Add lifecycle hooks" and "Events
+from Amazon EC2 Auto Scaling".
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 from enum import StrEnum
 
 from portside.cloud.protocol.serialise import iso
+from portside.cloud.services.autoscaling.hook_rules import LAUNCHING
 from portside.cloud.services.calls import Params
 
 SERVICE = "AWS Auto Scaling"
@@ -113,3 +115,53 @@ def taken(before: int, after: int) -> str:
 
 def asked(instance: str) -> str:
     return f"instance {instance} was taken out of service in response to a user request"
+
+
+def abandoned(token: str, reason: str) -> str:
+    return (
+        "Instance failed to complete user's Lifecycle Action: "
+        f"Lifecycle Action with token {token} was abandoned: {reason}"
+    )
+
+
+# Lifecycle actions
+
+
+def lifecycle(*, token: str, group: str, hook: str, instance: str, transition: str, metadata: str) -> Params:
+    """What is said of an action, to targets and rules alike."""
+    launches = transition == LAUNCHING
+    return {
+        "LifecycleActionToken": token,
+        "AutoScalingGroupName": group,
+        "LifecycleHookName": hook,
+        "EC2InstanceId": instance,
+        "LifecycleTransition": transition,
+        **({"NotificationMetadata": metadata} if metadata else {}),
+        "Origin": "EC2" if launches else "AutoScalingGroup",
+        "Destination": "AutoScalingGroup" if launches else "EC2",
+    }
+
+
+def lifecycle_message(account: str, request: str, said: Params, now: float) -> str:
+    return json.dumps(
+        {"Service": SERVICE, "Time": iso(now), "RequestId": request, "AccountId": account} | said,
+    )
+
+
+def lifecycle_subject(transition: str, instance: str) -> str:
+    kind = transition.rpartition("_")[2]
+    return f"Auto Scaling:  Lifecycle action '{kind}' for instance {instance} in progress."
+
+
+def lifecycle_event(transition: str, arn: str, said: Params, now: float) -> str:
+    """An entry of PutEvents."""
+    kind = "launch" if transition == LAUNCHING else "terminate"
+    return json.dumps(
+        {
+            "Source": "aws.autoscaling",
+            "DetailType": f"EC2 Instance-{kind} Lifecycle Action",
+            "Time": now,
+            "Resources": [arn],
+            "Detail": json.dumps(said),
+        }
+    )

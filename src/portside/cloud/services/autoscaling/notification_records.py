@@ -30,6 +30,7 @@ MIGRATIONS = (
         subject TEXT NOT NULL, message TEXT NOT NULL
     );
     """,
+    "ALTER TABLE as_message ADD COLUMN role TEXT NOT NULL DEFAULT '';",
 )
 
 
@@ -57,10 +58,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """`topic` is whom it goes to: see `deliveries.py`. `role` sends it, if there is one."""
+
     number: int
     topic: str
     subject: str
     message: str
+    role: str = ""
 
 
 def notifications(reader: Reader, region: str, name: str = "") -> list[Notification]:
@@ -112,16 +116,20 @@ def because(tx: Transaction, region: str, instance: str, cause: str) -> None:
     tx.execute("UPDATE as_told SET cause = ? WHERE region = ? AND instance = ?", (cause, region, instance))
 
 
-def add(tx: Transaction, key: Key, topic: str, subject: str, message: str) -> None:
+def add(tx: Transaction, key: Key, topic: str, subject: str, message: str, role: str = "") -> None:
     tx.execute(
-        "INSERT INTO as_message (region, name, topic, subject, message) VALUES (?, ?, ?, ?, ?)",
-        (*key, topic, subject, message),
+        "INSERT INTO as_message (region, name, topic, subject, message, role) VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, topic, subject, message, role),
     )
 
 
 def outgoing(reader: Reader, key: Key) -> list[Message]:
     rows = reader.read(
-        "SELECT number, topic, subject, message FROM as_message WHERE region = ? AND name = ? ORDER BY number", key
+        """
+        SELECT number, topic, subject, message, role FROM as_message
+        WHERE region = ? AND name = ? ORDER BY number
+        """,
+        key,
     )
     return [Message(**dict(row)) for row in rows]
 

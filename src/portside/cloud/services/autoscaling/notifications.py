@@ -11,13 +11,13 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import notices
+from portside.cloud.services.autoscaling import group_view, notices
 from portside.cloud.services.autoscaling import notification_records as records
 from portside.cloud.services.autoscaling.group_records import Key
 from portside.cloud.services.autoscaling.notices import Kind
 from portside.cloud.services.autoscaling.notification_records import Notification, Told
 from portside.cloud.services.autoscaling.notifications_loop import NotificationsLoop, details, group_of, write
-from portside.cloud.services.calls import Caller, Calls, Params, operation
+from portside.cloud.services.calls import Caller, Calls, Params, Roles, operation
 
 TOPICS = 10
 PAGE = 50
@@ -28,7 +28,15 @@ class Notifications:
     """`ancillary` has the groups, `calls` reaches the topics."""
 
     def __init__(
-        self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, ancillary: Calls, log: Log
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        ancillary: Calls,
+        log: Log,
+        roles: Roles | None = None,
     ) -> None:
         database.migrate("autoscaling-notifications", records.MIGRATIONS)
         self._db = database
@@ -37,7 +45,7 @@ class Notifications:
         self._calls = calls
         self._ask = ancillary
         self.telling = NotificationsLoop(
-            database=database, ids=ids, clock=clock, calls=calls, ancillary=ancillary, log=log
+            database=database, ids=ids, clock=clock, calls=calls, ancillary=ancillary, log=log, roles=roles
         )
 
     @operation("PutNotificationConfiguration")
@@ -65,7 +73,10 @@ class Notifications:
                 raise AwsError("LimitExceeded", f"Only {TOPICS} SNS topics are allowed per Auto Scaling group.")
             if not before:
                 # Whoever is the first to be told is told of what comes and goes from now on.
+                unserved = group_view.unserved(tx, key)
                 for each in instances:
+                    if unserved(each["InstanceId"]):
+                        continue
                     found = described.get(each["InstanceId"])
                     records.save_told(tx, Told(*key, each["InstanceId"], found.details if found else {}))
             records.put(tx, Notification(*key, topic, tuple(dict.fromkeys(params["NotificationTypes"]))))
@@ -124,6 +135,13 @@ class Notifications:
                 cause = told.cause
             self._write(tx, key, group, kind, cause, told, instance=instance, error=error.message)
             tx.after_commit(lambda: self.telling.wake(key))
+
+    def abandoned(self, tx: Transaction, key: Key, group: Params, instance: str, reason: str) -> None:
+        """A lifecycle hook has kept an instance from coming into service."""
+        here = len(group.get("Instances") or [])
+        cause = notices.started(here - 1, here)
+        self._write(tx, key, group, Kind.LAUNCH_ERROR, cause, None, instance=instance, error=reason)
+        tx.after_commit(lambda: self.telling.wake(key))
 
     def ended(self, tx: Transaction, key: Key, group: Params) -> None:
         """A group has been deleted, with the instances that it had."""

@@ -1,4 +1,4 @@
-"""Tells topics of the instances that their Auto Scaling groups launched and terminated.
+"""Tells topics of the instances that their Auto Scaling groups launched and terminated, and sends what hooks say.
 
 Sees what has changed by comparing a group with what was last noted of it, whoever changed it. The messages are
 written down with the new state in one commit, and each is forgotten once its topic has taken it: a crash in
@@ -17,12 +17,12 @@ from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
 from portside.cloud.protocol.errors import AwsError
-from portside.cloud.services.autoscaling import notices
+from portside.cloud.services.autoscaling import deliveries, group_view, notices
 from portside.cloud.services.autoscaling import notification_records as records
 from portside.cloud.services.autoscaling.group_records import Key
 from portside.cloud.services.autoscaling.notices import Kind
 from portside.cloud.services.autoscaling.notification_records import Message, Told
-from portside.cloud.services.calls import Caller, Calls, Params
+from portside.cloud.services.calls import Caller, Calls, Params, Roles
 
 # Calls through the cloud wake the loop; another endpoint may change its groups by itself.
 LOOKED_AT = 60.0
@@ -33,8 +33,17 @@ class NotificationsLoop:
     """Keys are `<region> <group>`."""
 
     def __init__(
-        self, *, database: Database, ids: Ids, clock: Clock, calls: Calls, ancillary: Calls, log: Log
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        clock: Clock,
+        calls: Calls,
+        ancillary: Calls,
+        log: Log,
+        roles: Roles | None = None,
     ) -> None:
+        self._roles = roles
         self._db = database
         self._ids = ids
         self._clock = clock
@@ -75,7 +84,9 @@ class NotificationsLoop:
             return
         present = [each["InstanceId"] for each in group.get("Instances") or []]
         before = records.told(self._db, key)
-        new = [each for each in present if each not in before]
+        # Topics are told of an instance once it is in service.
+        unserved = group_view.unserved(self._db, key)
+        new = [each for each in present if each not in before and not unserved(each)]
         gone = [each for each in before if each not in present]
         if not new and not gone:
             return
@@ -128,16 +139,15 @@ class NotificationsLoop:
         write(tx, key, kind, text)
 
     async def _publish(self, key: Key, each: Message) -> None:
-        account = each.topic.split(":")[4] if each.topic.count(":") > 4 else ""
-        caller = Caller.root(account, key.region)
-        params = {"TopicArn": each.topic, "Subject": each.subject[:100], "Message": each.message}
         try:
-            await self._calls("sns", "Publish", params, caller)
+            await deliveries.deliver(
+                self._calls, self._roles, key, each.topic, each.subject, each.message, each.role
+            )
         except AwsError as error:
-            if error.status >= 500:
+            if error.status >= 500 and error.status != 501:
                 raise
-            # A topic that is gone must not hold up what others are to be told.
-            self._log.warning("topic not told", topic=each.topic, group=key.name, error=error.message)
+            # A target that is gone, or that nobody offers, must not hold up what others are to be told.
+            self._log.warning("target not told", target=each.topic, group=key.name, error=error.message)
 
 
 @dataclass(frozen=True, slots=True)

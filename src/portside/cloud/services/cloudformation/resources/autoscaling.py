@@ -16,6 +16,11 @@ from portside.cloud.services.cloudformation.resources.naming import GROUP, PLAIN
 from portside.cloud.services.cloudformation.resources.shapes import request
 
 SERVICE = "autoscaling"
+_HOOK_DEFAULTS = {
+    "HeartbeatTimeout": 3600,
+    "DefaultResult": "ABANDON",
+    "NotificationTargetARN": "",
+}
 _NOTIFICATIONS = ("NotificationConfiguration", "NotificationConfigurations")
 _RENAMED = {"Cooldown": "DefaultCooldown", "HealthCheckGracePeriodSeconds": "HealthCheckGracePeriod"}
 
@@ -112,6 +117,7 @@ class AutoScalingGroup(Handler):
             if topic not in _told(work.properties):
                 params = {"AutoScalingGroupName": name, "TopicARN": topic}
                 await work.call(SERVICE, "DeleteNotificationConfiguration", params)
+        await self._rehook(work, name)
         await self.configure(work)
         tags = self._tags(work, name)
         if tags:
@@ -125,6 +131,23 @@ class AutoScalingGroup(Handler):
         if stale:
             await work.call(SERVICE, "DeleteTags", {"Tags": stale})
         return {}
+
+    async def _rehook(self, work: Work, name: str) -> None:
+        wanted, before = _hooks(work.properties), _hooks(work.old)
+        for each in before:
+            if each not in wanted:
+                params = {"AutoScalingGroupName": name, "LifecycleHookName": each}
+                try:
+                    await work.call(SERVICE, "DeleteLifecycleHook", params)
+                except AwsError as error:
+                    if not LifecycleHook().missing(error):
+                        raise
+        for each, hook in wanted.items():
+            if before.get(each) != hook:
+                params = request(SERVICE, "PutLifecycleHook", hook)
+                await work.call(
+                    SERVICE, "PutLifecycleHook", _HOOK_DEFAULTS | params | {"AutoScalingGroupName": name}
+                )
 
     async def read(self, work: Work) -> Params:
         found = await self._describe(work, work.physical_id)
@@ -147,6 +170,11 @@ def _told(properties: Params) -> dict[str, list[str]]:
         for topic in topics if isinstance(topics, list) else [topics]:
             found[topic] = sorted({*found.get(topic, ()), *(each.get("NotificationTypes") or ())})
     return found
+
+
+def _hooks(properties: Params) -> dict[str, Params]:
+    """The hooks that a group is made with, by name."""
+    return {each["LifecycleHookName"]: each for each in properties.get("LifecycleHookSpecificationList") or []}
 
 
 class LaunchConfiguration(Handler):
@@ -234,7 +262,14 @@ class LifecycleHook(Declared):
         unique=True,
     )
     # A hook that loses one of these properties gets the service's default again.
-    absent: ClassVar = {"HeartbeatTimeout": 3600, "DefaultResult": "ABANDON"}
+    absent: ClassVar = _HOOK_DEFAULTS | {"NotificationMetadata": None, "RoleARN": None}
+
+    def missing(self, error: AwsError) -> bool:
+        return super().missing(error) or error.message.startswith("No Lifecycle Hook found")
+
+    async def _apply(self, work: Work, call: Call, given: Params) -> None:
+        # No call of the API takes metadata away again; a role goes with its target.
+        await super()._apply(work, call, {name: value for name, value in given.items() if value is not None})
 
 
 class ScheduledAction(Declared):
