@@ -140,7 +140,7 @@ def _types() -> list[str]:
         "is handed in, and so is a property that is listed as not offered when its resource's turn comes.\n",
         "A type is *real* where one of this cloud's own services makes it do what it says. An *ancillary* type is kept",
         "and shown by the ancillary endpoint: roles grant, queues hold messages, buckets hold objects, but functions,",
-        "databases, instances, brokers and the like do not run.\n",
+        "databases, instances, brokers and the like do not run, and classic load balancers balance nothing.\n",
         "| type | replaced when one of these changes | is | properties not offered |",
         "|---|---|---|---|",
     ]
@@ -153,7 +153,7 @@ def _types() -> list[str]:
         out.append(f"| {kind} | {', '.join(fixed) or 'never'} | {real} | {unoffered} |")
     out += [
         "",
-        "Refused, for they could be shown but would not do what they say:\n",
+        "Refused, for AWS itself makes them no more:\n",
         "| type | why |",
         "|---|---|",
     ]

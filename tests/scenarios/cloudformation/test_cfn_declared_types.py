@@ -170,8 +170,8 @@ async def test_withheld_types_are_refused_with_the_reason(tmp_path: Path) -> Non
     world = world_at(tmp_path / "s.db")
     async with world.running():
         for kind, why in (
-            ("AWS::ElasticLoadBalancing::LoadBalancer", "it would balance nothing"),
-            ("AWS::SageMaker::NotebookInstance", "it would run nothing"),
+            ("AWS::RDS::DBSecurityGroup", "AWS has retired the networks"),
+            ("AWS::DataPipeline::Pipeline", "AWS has closed the service"),
         ):
             refused = await world.refused(
                 "CreateStack", StackName="web", TemplateBody=f'{{"Resources": {{"A": {{"Type": "{kind}"}}}}}}'

@@ -39,6 +39,19 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("AWS::S3::Bucket", "AbacStatus"): "Enabled",
     ("AWS::SNS::Topic", "DeliveryStatusLogging"): [{"Protocol": "sqs", "FailureFeedbackRoleArn": "arn:r"}],
     ("AWS::SNS::Subscription", "TopicArn"): "arn:aws:sns:us-east-1:000000000000:topic",
+    ("AWS::ElasticLoadBalancing::LoadBalancer", "HealthCheck"): {
+        "HealthyThreshold": "2",
+        "Interval": "30",
+        "Target": "TCP:80",
+        "Timeout": "5",
+        "UnhealthyThreshold": "3",
+    },
+    ("AWS::ElasticLoadBalancing::LoadBalancer", "Policies"): [
+        {"PolicyName": "p", "PolicyType": "t", "Attributes": [{"Name": "a", "Value": "b"}], "InstancePorts": ["7"]}
+    ],
+    ("AWS::ElasticLoadBalancing::LoadBalancer", "LBCookieStickinessPolicy"): [
+        {"PolicyName": "sticky", "CookieExpirationPeriod": "60"}
+    ],
     ("AWS::IAM::AccessKey", "Status"): "Inactive",
     ("AWS::Batch::JobQueue", "State"): "DISABLED",
     ("AWS::KMS::Key", "RotationPeriodInDays"): 90,

@@ -14,7 +14,9 @@ from portside.cloud.services.calls import Params
 
 # IAM's prefix, where it is not botocore's name of the service.
 _PREFIXES = {
+    "elb": "elasticloadbalancing",
     "elbv2": "elasticloadbalancing",
+    "emr": "elasticmapreduce",
     "application-autoscaling": "application-autoscaling",
     "stepfunctions": "states",
     "opensearch": "es",

@@ -18,6 +18,7 @@ from portside.cloud.services.cloudformation.resources import (
     autoscaling,
     capacity,
     certificates,
+    classic,
     cloudwatch,
     codebuild,
     codedeploy,
@@ -31,9 +32,11 @@ from portside.cloud.services.cloudformation.resources import (
     endpoints,
     events,
     firewalls,
+    fleets,
     functions,
     iam,
     instances,
+    learning,
     listener_certificates,
     logs,
     macros,
@@ -197,23 +200,23 @@ _TYPES: tuple[type[Handler], ...] = (
     remote.WarehouseSubnets,
     remote.WarehouseParameters,
     remote.Warehouse,
-    remote.Model,
-    remote.EndpointConfig,
-    remote.ModelEndpoint,
-    remote.NotebookConfig,
+    learning.Model,
+    learning.EndpointConfig,
+    learning.ModelEndpoint,
+    learning.NotebookConfig,
+    learning.Notebook,
+    fleets.SpotFleet,
+    fleets.Cluster,
+    fleets.InstanceGroup,
+    classic.LoadBalancer,
     remote.Document,
     remote.ResourceGroup,
     remote.SecurityConfiguration,
 )
-# Types that could be shown, and that would do something else here than they say.
+# Types that AWS itself makes no more.
 WITHHELD = {
     "AWS::DataPipeline::Pipeline": "AWS has closed the service.",
-    "AWS::EC2::SpotFleet": "its instances would run nothing; use an Auto Scaling group.",
-    "AWS::EMR::Cluster": "it would run nothing.",
-    "AWS::EMR::InstanceGroupConfig": "it would run nothing.",
-    "AWS::ElasticLoadBalancing::LoadBalancer": "it would balance nothing; use an Application Load Balancer.",
     "AWS::RDS::DBSecurityGroup": "AWS has retired the networks that it was for.",
-    "AWS::SageMaker::NotebookInstance": "it would run nothing.",
 }
 CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
 HANDLERS: dict[str, Handler] = {each.type: each() for each in _TYPES}

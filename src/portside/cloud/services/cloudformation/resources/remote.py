@@ -1,7 +1,6 @@
-"""Types of services that lie far from this system: API Gateway, AWS Batch, Redshift, SageMaker and more.
+"""Types of services that lie far from this system: API Gateway, AWS Batch, Redshift and more.
 
-All are kept and shown by the ancillary services and do nothing here: no request is routed, no job runs, no model
-answers.
+All are kept and shown by the ancillary services and do nothing here: no request is routed and no job runs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from portside.cloud.services.cloudformation.resources.naming import PLAIN, NameS
 from portside.cloud.services.cloudformation.resources.shapes import request, text
 
 _LOWER = NameStyle(suffix=Suffix.LOWER, limit=63, lower=True)
-_SHORT = NameStyle(limit=63)
 
 
 class RestApi(Declared):
@@ -224,86 +222,6 @@ class Warehouse(Declared):
     async def delete(self, work: Work) -> None:
         params = {"ClusterIdentifier": work.physical_id, "SkipFinalClusterSnapshot": True}
         await work.call("redshift", "DeleteCluster", params)
-
-
-class _Learning(Declared):
-    """SageMaker's things are read, told and deleted by name; their Ref is the ARN."""
-
-    service = "sagemaker"
-    tagged = True
-    tagging = Tagging("AddTags", "DeleteTags", "ResourceArn")
-    name_style: ClassVar[NameStyle | None] = _SHORT
-
-    def _name(self, work: Work) -> str:
-        return work.physical_id.rpartition("/")[2] or work.name
-
-    async def find(self, work: Work) -> str | None:
-        try:
-            found = await work.call("sagemaker", self._describes, {self.name_property: work.name})
-        except AwsError as error:
-            if self.missing(error) or "Could not find" in error.message or "not found" in error.message.lower():
-                return None
-            raise
-        return str(found[self._arn])
-
-    @property
-    def _noun(self) -> str:
-        return self.name_property.removesuffix("Name")
-
-    @property
-    def _describes(self) -> str:
-        return f"Describe{self._noun}"
-
-    @property
-    def _arn(self) -> str:
-        return f"{self._noun}Arn"
-
-    async def _retag(self, work: Work) -> None:
-        # Not every endpoint puts a new value in the place of the old one.
-        asked = {"ResourceArn": work.physical_id}
-        present = (await work.call("sagemaker", "ListTags", asked)).get("Tags", [])
-        wanted = self.own_tags(work)
-        stale = [each["Key"] for each in present if wanted.get(each["Key"]) != each["Value"]]
-        if stale:
-            await work.call("sagemaker", "DeleteTags", asked | {"TagKeys": stale})
-        await super()._retag(work)
-
-    async def read(self, work: Work) -> Params:
-        return {self._arn: work.physical_id}
-
-    async def delete(self, work: Work) -> None:
-        await work.call("sagemaker", f"Delete{self._noun}", {self.name_property: self._name(work)})
-
-
-class Model(_Learning):
-    type = "AWS::SageMaker::Model"
-    name_property = "ModelName"
-    creates = Call("CreateModel", {"ModelName": "$name"}, "ModelArn")
-
-
-class EndpointConfig(_Learning):
-    type = "AWS::SageMaker::EndpointConfig"
-    name_property = "EndpointConfigName"
-    creates = Call("CreateEndpointConfig", {"EndpointConfigName": "$name"}, "EndpointConfigArn")
-
-
-class ModelEndpoint(_Learning):
-    type = "AWS::SageMaker::Endpoint"
-    name_property = "EndpointName"
-    creates = Call("CreateEndpoint", {"EndpointName": "$name"}, "EndpointArn")
-    unoffered: ClassVar = dict.fromkeys(
-        ("ExcludeRetainedVariantProperties", "RetainAllVariantProperties", "RetainDeploymentConfig"), ""
-    )
-
-
-class NotebookConfig(_Learning):
-    type = "AWS::SageMaker::NotebookInstanceLifecycleConfig"
-    name_property = "NotebookInstanceLifecycleConfigName"
-    creates = Call(
-        "CreateNotebookInstanceLifecycleConfig",
-        {"NotebookInstanceLifecycleConfigName": "$name"},
-        "NotebookInstanceLifecycleConfigArn",
-    )
 
 
 class Document(Declared):
