@@ -31,7 +31,12 @@ TARGETS = {
 SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
 
 # Version field of a Query request -> botocore's name, for requests whose scope does not tell.
-VERSIONS = {"2015-12-01": "elbv2", "2010-05-15": "cloudformation", "2011-06-15": "sts"}
+VERSIONS = {
+    "2015-12-01": "elbv2",
+    "2012-06-01": "elb",
+    "2010-05-15": "cloudformation",
+    "2011-06-15": "sts",
+}
 
 REGISTRY = "registry"
 CBOR = "rpc-v2-cbor"
@@ -66,13 +71,13 @@ def identify(
         if found:
             own = SIGNING_NAMES.get(scope_service or "", scope_service or "")
             return Target(TARGETS.get(found[1], own), found[2])
-    action = (fields or {}).get("Action", "")
+    action, version = ((fields or {}).get(name, "") for name in ("Action", "Version"))
     if scope_service:
-        return Target(SIGNING_NAMES.get(scope_service, scope_service), action)
-    if action:
-        version = (fields or {}).get("Version", "")
-        if version in VERSIONS:
-            return Target(VERSIONS[version], action)
+        service = SIGNING_NAMES.get(scope_service, scope_service)
+        # Both generations of load balancers are signed with one name.
+        return Target(VERSIONS.get(version, service) if service == "elbv2" else service, action)
+    if action and version in VERSIONS:
+        return Target(VERSIONS[version], action)
     service = _from_host(headers.get("host", ""))
     if service:
         return Target(service, action)
