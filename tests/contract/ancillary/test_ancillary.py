@@ -103,6 +103,14 @@ async def test_unmodified_clients_reach_it_through_the_gateway(directory):
             cloudwatch.put_metric_data(Namespace="n", MetricData=[{"MetricName": "m", "Value": 1.0}])
             assert "m" in {metric["MetricName"] for metric in cloudwatch.list_metrics(Namespace="n")["Metrics"]}
             assert client("ec2").describe_vpcs()["Vpcs"][0]["IsDefault"]
+            # Signed with the name that the other generation has too, which the cloud answers itself.
+            listener = {"Protocol": "HTTP", "LoadBalancerPort": 80, "InstancePort": 80}
+            classic = client("elb")
+            classic.create_load_balancer(
+                LoadBalancerName="old", Listeners=[listener], AvailabilityZones=["eu-west-1a"]
+            )
+            found = classic.describe_load_balancers()["LoadBalancerDescriptions"]
+            assert [each["LoadBalancerName"] for each in found] == ["old"]
             with pytest.raises(ClientError, match="NoSuchKey"):
                 s3.get_object(Bucket="bucket", Key="none")
 

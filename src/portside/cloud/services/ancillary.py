@@ -27,7 +27,7 @@ START_LIMIT = 120.0
 CALL_LIMIT = 60.0
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "content-encoding"})
 # The names under which clients sign, where they differ from botocore's.
-SIGNED_AS = {"cloudwatch": "monitoring", "elbv2": "elasticloadbalancing"}
+SIGNED_AS = {"cloudwatch": "monitoring", "elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
 
 
 class Ancillary:

@@ -197,7 +197,9 @@ def _instances(ids: list[Any]) -> list[Params]:
 def _numbers(properties: Params) -> Iterator[tuple[str, Any]]:
     """What is a text in the schema and a number in the API, with its place."""
     check = properties.get("HealthCheck") or {}
-    places = [("HealthCheck", check, ("Interval", "Timeout", "HealthyThreshold", "UnhealthyThreshold"))]
+    places: list[tuple[str, Params, tuple[str, ...]]] = [
+        ("HealthCheck", check, ("Interval", "Timeout", "HealthyThreshold", "UnhealthyThreshold"))
+    ]
     for number, each in enumerate(properties.get("Listeners") or []):
         places.append((f"Listeners/{number}", each, ("LoadBalancerPort", "InstancePort")))
     for number, each in enumerate(properties.get("LBCookieStickinessPolicy") or []):
