@@ -60,9 +60,10 @@ def violations(shape: Shape | None, params: Any) -> list[Violation]:
 
 
 def _walk(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
-    sensitive = bool(shape.metadata.get("sensitive"))
-    for found in _look(shape, value, path):
-        yield replace(found, value=None, sensitive=True) if sensitive else found
+    found = _look(shape, value, path)
+    if shape.metadata.get("sensitive"):
+        return (replace(each, value=None, sensitive=True) for each in found)
+    return found
 
 
 def _look(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
@@ -142,6 +143,7 @@ def _length(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
         yield Violation(path, value, f"Member must have length less than or equal to {high}")
 
 
+@lru_cache(maxsize=4096)
 def _join(path: str, name: str) -> str:
     here = name[0].lower() + name[1:]
     return f"{path}.{here}" if path else here
