@@ -8,7 +8,7 @@ docs/decisions/0023-resource-types.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -262,10 +262,7 @@ class Declared(Handler):
         stuck = {name for name in changed if not any(self._takes(call, name) for call in calls)}
         stuck |= {name for name in changed if name not in given and name not in self.absent}
         if stuck:
-            raise Failure(
-                f"portside's local cloud cannot change {', '.join(sorted(stuck))} of {self.type} in place.",
-                "NotUpdatable",
-            )
+            raise self.not_changeable(stuck)
         sent = given | {name: self.absent[name] for name in changed if name not in given}
         for call in calls:
             if any(self._takes(call, name) for name in changed):
@@ -273,6 +270,10 @@ class Declared(Handler):
                 await self._apply(work, call, chosen)
         await self._retag(work)
         return {}
+
+    def not_changeable(self, names: Iterable[str]) -> Failure:
+        message = f"portside's local cloud cannot change {', '.join(sorted(names))} of {self.type} in place."
+        return Failure(message, "NotUpdatable")
 
     async def _retag(self, work: Work) -> None:
         before = work.old.get(self.tags_property) or []

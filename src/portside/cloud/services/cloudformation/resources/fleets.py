@@ -15,14 +15,13 @@ from portside.cloud.services.cloudformation.resources.handler import Failure, Wo
 from portside.cloud.services.cloudformation.resources.shapes import request
 
 _GROUPS = {"MasterInstanceGroup": "MASTER", "CoreInstanceGroup": "CORE", "TaskInstanceGroups": "TASK"}
-_ENDED = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
+_OVER = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
 
 class SpotFleet(Declared):
     type = "AWS::EC2::SpotFleet"
     service = "ec2"
     creates = Call("RequestSpotFleet", path="SpotFleetRequestId")
-    reads = Call("DescribeSpotFleetRequests", path="SpotFleetRequestConfigs")
     listing = Listing(Call("DescribeSpotFleetRequests", path="SpotFleetRequestConfigs"), "SpotFleetRequestId")
     renamed: ClassVar = {"SpotFleetRequestConfigData": "SpotFleetRequestConfig"}
     outputs: ClassVar = {"Id": "$id"}
@@ -35,14 +34,9 @@ class SpotFleet(Declared):
         return {"SpotFleetRequestConfigData": data}
 
     async def settled(self, work: Work) -> bool:
-        found = await self._found(work)
-        return found is not None and found["SpotFleetRequestState"] == "active"
-
-    async def _found(self, work: Work) -> Params | None:
         params = {"SpotFleetRequestIds": [work.physical_id]}
         answer = await work.call("ec2", "DescribeSpotFleetRequests", params)
-        found: list[Params] = answer.get("SpotFleetRequestConfigs") or []
-        return found[0] if found else None
+        return bool(at(answer, "SpotFleetRequestConfigs.0.SpotFleetRequestState") == "active")
 
     async def update(self, work: Work) -> Params:
         wanted, old = (each["SpotFleetRequestConfigData"] for each in (work.properties, work.old))
@@ -51,10 +45,7 @@ class SpotFleet(Declared):
         if work.properties.get("Tags") != work.old.get("Tags"):
             stuck.add("Tags")
         if stuck:
-            raise Failure(
-                f"portside's local cloud cannot change {', '.join(sorted(stuck))} of {self.type} in place.",
-                "NotUpdatable",
-            )
+            raise self.not_changeable(stuck)
         params = request("ec2", "ModifySpotFleetRequest", {name: wanted[name] for name in changed & wanted.keys()})
         await work.call("ec2", "ModifySpotFleetRequest", params | {"SpotFleetRequestId": work.physical_id})
         return {}
@@ -64,9 +55,15 @@ class SpotFleet(Declared):
         await work.call("ec2", "CancelSpotFleetRequests", params)
 
 
-class Cluster(Declared):
-    type = "AWS::EMR::Cluster"
+class _Emr(Declared):
     service = "emr"
+
+    def missing(self, error: AwsError) -> bool:
+        return super().missing(error) or "is not valid" in error.message
+
+
+class Cluster(_Emr):
+    type = "AWS::EMR::Cluster"
     tagged = True
     creates = Call("RunJobFlow", path="JobFlowId")
     reads = Call("DescribeCluster", {"ClusterId": "$id"}, "Cluster")
@@ -105,15 +102,11 @@ class Cluster(Declared):
             if self.missing(error):
                 return True
             raise
-        return state in _ENDED[1:]
-
-    def missing(self, error: AwsError) -> bool:
-        return super().missing(error) or "is not valid" in error.message
+        return state in _OVER
 
 
-class InstanceGroup(Declared):
+class InstanceGroup(_Emr):
     type = "AWS::EMR::InstanceGroupConfig"
-    service = "emr"
     creates = Call("AddInstanceGroups")
     listing = Listing(
         Call("ListInstanceGroups", {"ClusterId": "@JobFlowId"}, "InstanceGroups"),
@@ -122,7 +115,6 @@ class InstanceGroup(Declared):
     )
     renamed: ClassVar = {"ConfigurationProperties": "Properties"}
     outputs: ClassVar = {"InstanceGroupId": "$id"}
-    deletes = Call("ModifyInstanceGroups")
 
     def given(self, properties: Params) -> Params:
         group = {name: value for name, value in properties.items() if name != "JobFlowId"}
@@ -158,8 +150,5 @@ class InstanceGroup(Declared):
     async def delete(self, work: Work) -> None:
         """A group lasts as long as its cluster; without instances until then."""
         found = await work.call("emr", "DescribeCluster", {"ClusterId": work.properties["JobFlowId"]})
-        if at(found, "Cluster.Status.State") not in _ENDED:
+        if at(found, "Cluster.Status.State") not in ("TERMINATING", *_OVER):
             await self._resize(work, 0)
-
-    def missing(self, error: AwsError) -> bool:
-        return super().missing(error) or "is not valid" in error.message

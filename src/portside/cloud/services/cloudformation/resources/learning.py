@@ -97,7 +97,6 @@ class Notebook(Learning):
     type = "AWS::SageMaker::NotebookInstance"
     name_property = "NotebookInstanceName"
     creates = Call("CreateNotebookInstance", {"NotebookInstanceName": "$name"}, "NotebookInstanceArn")
-    state_path = "NotebookInstanceStatus"
     unoffered: ClassVar = dict.fromkeys(("InstanceMetadataServiceConfiguration", "PlatformIdentifier"), "")
 
     async def settled(self, work: Work) -> bool:
