@@ -6,19 +6,36 @@ draws from the operating system.
 
 from __future__ import annotations
 
+import os
 import random
 import string
 
 _ALNUM = string.ascii_letters + string.digits
 _UPPER = string.ascii_uppercase + string.digits
 _LOWER = string.ascii_lowercase + string.digits
+_POOL = 4096  # bytes
+
+
+class _SystemSource(random.SystemRandom):
+    """The operating system's, asked once for many numbers: each is used once."""
+
+    _pool = b""
+    _used = 0
+
+    def getrandbits(self, k: int, /) -> int:
+        size = (k + 7) // 8
+        if self._used + size > len(self._pool):
+            self._pool, self._used = os.urandom(max(_POOL, size)), 0
+        drawn = self._pool[self._used : self._used + size]
+        self._used += size
+        return int.from_bytes(drawn, "big") >> (8 * size - k)
 
 
 class Ids:
     """A source of identifiers."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+        self._random: random.Random = _SystemSource() if seed is None else random.Random(seed)  # noqa: S311
 
     def hex(self, length: int) -> str:
         """Lower-case hexadecimal digits, e.g. the 32 of a task id."""

@@ -10,6 +10,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from portside.cloud.protocol.errors import AwsError
@@ -32,8 +33,23 @@ class Response:
 def iso(at: float | datetime) -> str:
     """`2026-01-31T10:20:30.123Z`, the form of AWS's query APIs. Moments that another endpoint has answered with,
     and that are passed on, are datetimes."""
-    moment = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    if isinstance(at, datetime):
+        return _to_the_millisecond(at.astimezone(UTC))
+    second, rest = divmod(at, 1)
+    millisecond = int(round(rest * 1e6) // 1000)
+    if millisecond == 1000:
+        return _to_the_millisecond(datetime.fromtimestamp(at, UTC))
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+def _to_the_millisecond(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+@lru_cache(maxsize=64)
+def _second(at: float) -> str:
+    """Many things happen within one."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def seconds(at: float | datetime) -> float:

@@ -7,12 +7,12 @@ itself is carried out by `steps.py`; whose turn it is, `stack_loop.py` decides.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import dynamic, policies, properties, rows, secrecy, stack_policy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.journal import Journal

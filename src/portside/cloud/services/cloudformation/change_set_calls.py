@@ -6,8 +6,7 @@ intent that UpdateStack and CreateStack write.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import changes, describe, drafts, hierarchy, rows, template

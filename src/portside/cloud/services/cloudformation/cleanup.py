@@ -7,12 +7,12 @@ deletions are `removal.py`; what is left behind is decided in `stack_loop.py` an
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.loop import After, Done, TurnResult
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import Leftover, ResourceStatus, Stack, StackStatus, Step

@@ -7,7 +7,6 @@ detection that a crash has broken off goes on where it was.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
@@ -15,6 +14,7 @@ from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult, backoff
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import drift, drift_rows, rows, secrecy
 from portside.cloud.services.cloudformation.differences import plain

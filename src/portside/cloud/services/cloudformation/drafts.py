@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation import changes, secrecy, template
 from portside.cloud.services.cloudformation.imports import Wanted

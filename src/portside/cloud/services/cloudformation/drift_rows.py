@@ -7,10 +7,11 @@ made: after another update nothing has been checked yet.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation.drift import Status
 from portside.cloud.services.cloudformation.records import Params, Stack
 from portside.cloud.services.cloudformation.rows import Reader

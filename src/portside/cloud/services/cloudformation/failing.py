@@ -6,12 +6,12 @@ back is `undo.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import hierarchy, rows
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import Resource, ResourceStatus, Stack, StackStatus

@@ -7,9 +7,9 @@ name because a change set would create them. They are made in `nested_calls.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.journal import Journal
 from portside.cloud.services.cloudformation.records import (

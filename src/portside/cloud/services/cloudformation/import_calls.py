@@ -6,9 +6,8 @@ part is `importing.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Caller, Params
 from portside.cloud.services.cloudformation import imports, rows, template
 from portside.cloud.services.cloudformation.documents import invalid

@@ -6,12 +6,11 @@ and its row is written. Safe to run again at any point.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.loop import After, Done, TurnResult
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.cloudformation import properties, rows, template
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError, Evaluator

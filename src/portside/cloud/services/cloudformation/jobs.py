@@ -7,10 +7,10 @@ are called.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import answers, dynamic, properties, secrecy
 from portside.cloud.services.cloudformation.intrinsics import EvaluationError

@@ -6,13 +6,13 @@ Owns the form of event ids and what an event carries; decides nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.document import dump
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.serialise import iso
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation import rows

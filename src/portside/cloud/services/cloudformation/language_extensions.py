@@ -8,9 +8,10 @@ Loops themselves are unrolled in `for_each.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import for_each, functions
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.for_each import ExtensionError

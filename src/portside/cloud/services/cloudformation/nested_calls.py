@@ -7,10 +7,10 @@ them, and which of its outputs will last. Nothing is stored here; what becomes o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Caller, Params
 from portside.cloud.services.cloudformation import drafts, dynamic, parameters, rows, secrecy

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from portside.cloud.services.cloudformation import dynamic, graph, properties
+from portside.cloud.services.cloudformation import dynamic, properties
 from portside.cloud.services.cloudformation.intrinsics import UNKNOWN, EvaluationError, Evaluator, unknown_inside
 from portside.cloud.services.cloudformation.records import Applied, Params, Resource
 from portside.cloud.services.cloudformation.schema import Schema
@@ -260,13 +260,10 @@ def refuse_attribute(facts: Facts, kind: str, logical_id: str, name: str) -> Non
         )
 
 
-def active(evaluator: Evaluator) -> dict[str, tuple[str, ...]]:
+def active(evaluator: Evaluator) -> Mapping[str, tuple[str, ...]]:
     """The resources whose conditions hold, in order of dependency, with what each depends on."""
     template = evaluator.template
-    alive = [name for name in template.resources if evaluator.exists(name)]
-    present = set(alive)
-    needs = {name: tuple(other for other in template.dependencies(name) if other in present) for name in alive}
-    return {name: needs[name] for name in graph.order(needs)}
+    return template.order(name for name in template.resources if evaluator.exists(name))
 
 
 def _policies(before: Applied, after: Applied) -> dict[str, tuple[Any, Any]]:

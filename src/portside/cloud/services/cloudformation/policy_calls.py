@@ -5,8 +5,7 @@ What a policy means is `stack_policy.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import rows, stack_policy
 from portside.cloud.services.cloudformation.base import Operations

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import PARENT_KEY, Caller, Calls, Params
 from portside.cloud.services.cloudformation import (
@@ -309,7 +310,7 @@ async def propose(
     return Proposal(spec, parsed, found, made, hidden=hidden, lasting=lasting)
 
 
-def _refuse_retyped(parsed: Template, alive: dict[str, tuple[str, ...]], before: dict[str, Any]) -> None:
+def _refuse_retyped(parsed: Template, alive: Mapping[str, tuple[str, ...]], before: dict[str, Any]) -> None:
     retyped = [name for name in alive if name in before and before[name].type != parsed.resources[name].type]
     if retyped:
         raise invalid(

@@ -5,10 +5,10 @@ Each validates, writes the intent in one transaction and answers; `undo.py` does
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import PARENT_KEY, Caller, Params, operation
 from portside.cloud.services.cloudformation import rows
 from portside.cloud.services.cloudformation.begin import NESTED

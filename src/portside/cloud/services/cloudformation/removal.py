@@ -7,11 +7,11 @@ Owns how often and how long; safe to run again at any point. Which resource is d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.cloudformation.jobs import Jobs
 from portside.cloud.services.cloudformation.records import Applied, Kind, Phase, Stack, Step

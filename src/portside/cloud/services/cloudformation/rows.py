@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from portside.cloud.kernel.database import Transaction
 from portside.cloud.kernel.document import dump, load
+from portside.cloud.kernel.record import of_members
 from portside.cloud.services.cloudformation.records import (
     Applied,
     ChangeSet,
@@ -63,33 +64,36 @@ def _pairs(found: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _spec(found: Params) -> Spec:
-    return Spec(
-        **found
+    return of_members(
+        Spec,
+        found
         | {
             "parameters": tuple(Value(**each) for each in found["parameters"]),
             "tags": _pairs(found["tags"]),
             "capabilities": tuple(found["capabilities"]),
             "notifications": tuple(found["notifications"]),
-        }
+        },
     )
 
 
 def _applied(found: Params) -> Applied:
-    return Applied(**found | {"tags": _pairs(found["tags"]), "dependencies": tuple(found["dependencies"])})
+    members = {"tags": _pairs(found["tags"]), "dependencies": tuple(found["dependencies"])}
+    return of_members(Applied, found | members)
 
 
 def _step(found: Params | None, applied: Applied) -> Step | None:
     if found is None:
         return None
     target = applied if found["target"] is None else _applied(found["target"])
-    return Step(
-        **found
+    return of_members(
+        Step,
+        found
         | {
             "kind": Kind(found["kind"]),
             "phase": Phase(found["phase"]),
             "target": target,
             "shown": target.properties if found["shown"] is None else found["shown"],
-        }
+        },
     )
 
 
@@ -105,8 +109,9 @@ def _stack_of(record: str) -> Stack:
     # A turn reads the row of its stack several times, and hardly ever finds it changed. Were there room for
     # fewer than are under way at once, none would be found again.
     found = load(record)
-    return Stack(
-        **found
+    return of_members(
+        Stack,
+        found
         | {
             "status": StackStatus(found["status"]),
             "spec": _spec(found["spec"]),
@@ -115,7 +120,7 @@ def _stack_of(record: str) -> Stack:
             "retain": tuple(found["retain"]),
             "failures": tuple(found["failures"]),
             "skip": tuple(found.get("skip", ())),
-        }
+        },
     )
 
 
@@ -161,14 +166,15 @@ def busy_stack_ids(db: Reader) -> list[str]:
 def _resource(row: sqlite3.Row) -> Resource:
     found = load(row["record"])
     applied = _applied(found["applied"])
-    return Resource(
-        **found
+    return of_members(
+        Resource,
+        found
         | {
             "status": ResourceStatus(found["status"]),
             "applied": applied,
             "step": _step(found["step"], applied),
             "previous": _applied(found["previous"]) if found["previous"] else None,
-        }
+        },
     )
 
 

@@ -7,12 +7,13 @@ Owns how an `Evaluator` is put together for a running operation, including what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Roles, RoleSession
 from portside.cloud.services.cloudformation import parameters, rows

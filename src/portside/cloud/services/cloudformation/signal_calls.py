@@ -5,10 +5,10 @@ Both only write down what came; `waits.py` sees it at the stack's next turn.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import parse_qs, unquote
 
 from portside.cloud.kernel.database import Transaction
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.asgi import Receive, Send, read_body
 from portside.cloud.services.calls import Caller, Params, operation
 from portside.cloud.services.cloudformation import answers, handles, rows, signals

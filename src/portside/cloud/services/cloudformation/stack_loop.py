@@ -7,8 +7,7 @@ turn comes is `begin.py`, what it goes through is `steps.py`; clean-up, deletion
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import replace
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from portside.cloud.kernel.database import Database, Transaction
 from portside.cloud.kernel.ids import Ids
 from portside.cloud.kernel.log import Log
 from portside.cloud.kernel.loop import After, Done, Loop, TurnResult
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.calls import Calls
 from portside.cloud.services.cloudformation import hierarchy, outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED, Beginnings
@@ -299,14 +299,15 @@ class StackLoop:
         await self._db.commit(held)
 
     async def _finish(
-        self, stack: Stack, look: Evaluator, needs: dict[str, tuple[str, ...]], present: dict[str, Resource]
+        self, stack: Stack, look: Evaluator, needs: Mapping[str, tuple[str, ...]], present: dict[str, Resource]
     ) -> TurnResult:
         try:
             made = await self._zones.with_zones(caller_of(stack), lambda: outputs.evaluate(look))
         except EvaluationError as error:
             return self._failing.give_up(stack, str(error))
-        # Only what was evaluated counts as imported; kept resources are evaluated anew for that.
-        await self._zones.with_zones(caller_of(stack), lambda: [look.properties(name) for name in needs])
+        if look.template.imports:
+            # Only what was evaluated counts as imported; kept resources are evaluated anew for that.
+            await self._zones.with_zones(caller_of(stack), lambda: [look.properties(name) for name in needs])
 
         def finished(tx: Transaction) -> TurnResult:
             if not self._failing.still(tx, stack):

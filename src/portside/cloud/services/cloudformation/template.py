@@ -9,12 +9,12 @@ known before its transforms have run. The values come in `parameters.py` and `in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from portside.cloud.services.cloudformation import checks, documents, limits
+from portside.cloud.services.cloudformation import checks, documents, graph, limits
 from portside.cloud.services.cloudformation.documents import invalid
 from portside.cloud.services.cloudformation.references import function_of, references, uses
 
@@ -83,15 +83,13 @@ class Template:
     metadata: dict[str, Any] = field(default_factory=dict)
     version: str = ""
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Whether anything in it may read an export.
+    imports: bool = False
+    # A parsed template never changes, and every turn of its stacks asks.
     _needs: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def imports(self) -> bool:
-        """Whether anything in it may read an export."""
-        parts: list[Any] = [self.conditions, self.outputs]
-        for each in self.resources.values():
-            parts += [each.properties, each.metadata, each.creation_policy, each.update_policy]
-        return uses(parts, "Fn::ImportValue")
+    _orders: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def dependencies(self, logical_id: str) -> tuple[str, ...]:
         """The resources that `logical_id` waits for, conditions aside."""
@@ -102,8 +100,19 @@ class Template:
                 for name in self.resources[logical_id].needs()
                 if name in self.resources and name != logical_id
             )
-            # A parsed template never changes, and every turn of its stacks asks.
             known = self._needs[logical_id] = tuple(seen)
+        return known
+
+    def order(self, alive: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """The resources of `alive` in order of dependency, with those of them that each depends on."""
+        chosen = tuple(alive)
+        known = self._orders.get(chosen)
+        if known is None:
+            present = set(chosen)
+            needs = {
+                name: tuple(other for other in self.dependencies(name) if other in present) for name in chosen
+            }
+            known = self._orders[chosen] = {name: needs[name] for name in graph.order(needs)}
         return known
 
 
@@ -165,6 +174,9 @@ def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Templ
         key: _section(document, key)
         for key in ("Parameters", "Mappings", "Conditions", "Outputs", "Metadata", "Rules")
     }
+    read: list[Any] = [sections["Conditions"], sections["Outputs"]]
+    for each in resources.values():
+        read += [each.properties, each.metadata, each.creation_policy, each.update_policy]
     return Template(
         resources=resources,
         parameters=sections["Parameters"],
@@ -175,6 +187,7 @@ def _template(document: dict[str, Any], resources: dict[str, Declared]) -> Templ
         metadata=sections["Metadata"],
         version=version,
         rules=sections["Rules"],
+        imports=uses(read, "Fn::ImportValue"),
     )
 
 

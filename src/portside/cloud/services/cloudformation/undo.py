@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from portside.cloud.kernel.clock import Clock
 from portside.cloud.kernel.database import Database
 from portside.cloud.kernel.loop import After, Done, TurnResult
+from portside.cloud.kernel.record import replace
 from portside.cloud.services.cloudformation import graph, outputs, rows, template
 from portside.cloud.services.cloudformation.begin import NESTED
 from portside.cloud.services.cloudformation.cleanup import CleanUp

@@ -8,11 +8,11 @@ called, and what is written down in between, is decided in `steps.py` of the ser
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, ClassVar
 
 from portside.cloud.kernel.ids import Ids
-from portside.cloud.kernel.record import record
+from portside.cloud.kernel.record import record, replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation.resources.naming import NameStyle

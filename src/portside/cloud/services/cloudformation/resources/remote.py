@@ -5,9 +5,9 @@ All are kept and shown by the ancillary services and do nothing here: no request
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing, Tagging

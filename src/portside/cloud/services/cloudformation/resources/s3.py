@@ -6,10 +6,10 @@ that is not there, and whatever of one the API's shapes do not take, fails the r
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from portside.cloud.kernel.ids import Ids
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.handler import Failure, Handler, Work, is_missing, optional

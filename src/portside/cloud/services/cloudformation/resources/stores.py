@@ -6,9 +6,9 @@ mounted, and no database server runs.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
+from portside.cloud.kernel.record import replace
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Params
 from portside.cloud.services.cloudformation.resources.declared import Call, Declared, Listing, Tagging
