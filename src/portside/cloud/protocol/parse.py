@@ -12,7 +12,7 @@ import binascii
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote, unquote_to_bytes
 
 from portside.cloud.protocol.errors import AwsError
 
@@ -28,8 +28,24 @@ def form(body: bytes, query: str) -> dict[str, str]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise AwsError("MalformedQueryString", "The request body is not valid UTF-8.") from None
-    fields = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
-    return fields | dict(parse_qsl(text, keep_blank_values=True))
+    return _fields(query) | _fields(text)
+
+
+def _fields(text: str) -> dict[str, str]:
+    """As `urllib.parse.parse_qsl` tells them, which takes three times as long for a template."""
+    found: dict[str, str] = {}
+    for pair in text.split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            found[_decoded(name)] = _decoded(value)
+    return found
+
+
+def _decoded(text: str) -> str:
+    text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    return unquote_to_bytes(text).decode("utf-8", "replace") if text.isascii() else unquote(text)
 
 
 def parse_json(operation: OperationModel, body: bytes) -> Params:
@@ -116,8 +132,12 @@ def _from_query(shape: Shape, prefix: str, fields: dict[str, str], metadata: dic
     kind = shape.type_name
     if kind == "structure":
         found = {}
+        # Of the many members of an operation most requests give few.
+        given = None if prefix else {key.partition(".")[0] for key in fields}
         for name, member in shape.members.items():
             wire = member.serialization.get("name", name)
+            if given is not None and wire not in given:
+                continue
             value = _from_query(member, f"{prefix}.{wire}" if prefix else wire, fields, metadata)
             if value is not None:
                 found[name] = value

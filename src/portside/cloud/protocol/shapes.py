@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -56,91 +55,101 @@ def describe(found: list[Violation]) -> str:
 
 def violations(shape: Shape | None, params: Any) -> list[Violation]:
     """Every broken constraint of `params` under `shape`."""
-    return list(_walk(shape, params, "")) if shape is not None else []
-
-
-def _walk(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
-    found = _look(shape, value, path)
-    if shape.metadata.get("sensitive"):
-        return (replace(each, value=None, sensitive=True) for each in found)
+    found: list[Violation] = []
+    if shape is not None:
+        _walk(shape, params, "", found)
     return found
 
 
-def _look(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
+def _walk(shape: Shape, value: Any, path: str, found: list[Violation]) -> None:
+    """Adds to `found`: nearly every call finds nothing, and each service's every parameter comes through here."""
+    if not shape.metadata.get("sensitive"):
+        _look(shape, value, path, found)
+        return
+    hidden: list[Violation] = []
+    _look(shape, value, path, hidden)
+    found += [replace(each, value=None, sensitive=True) for each in hidden]
+
+
+def _look(shape: Shape, value: Any, path: str, found: list[Violation]) -> None:
     kind = shape.type_name
     if kind == "structure":
         if not isinstance(value, dict):
-            yield Violation(path, value, "Member must be a structure")
+            found.append(Violation(path, value, "Member must be a structure"))
             return
         for name in shape.required_members:
             if value.get(name) is None:
-                yield Violation(_join(path, name), None, "Member must not be null")
+                found.append(Violation(_join(path, name), None, "Member must not be null"))
+        members = shape.members
         for name, member in value.items():
-            inner = shape.members.get(name)
+            inner = members.get(name)
             if inner is not None and member is not None:
-                yield from _walk(inner, member, _join(path, name))
+                _walk(inner, member, _join(path, name), found)
     elif kind == "list":
         if not isinstance(value, list):
-            yield Violation(path, value, "Member must be a list")
+            found.append(Violation(path, value, "Member must be a list"))
             return
-        yield from _length(shape, value, path)
+        _length(shape, value, path, found)
         if shape.member.type_name == "string" and all(isinstance(each, str) for each in value):
-            yield from _members(shape, value, path)
+            _members(shape, value, path, found)
             return
         for index, member in enumerate(value, start=1):
             if member is not None:
-                yield from _walk(shape.member, member, f"{path}.{index}.member")
+                _walk(shape.member, member, f"{path}.{index}.member", found)
     elif kind == "map":
         if not isinstance(value, dict):
-            yield Violation(path, value, "Member must be a map")
+            found.append(Violation(path, value, "Member must be a map"))
             return
-        yield from _length(shape, value, path)
+        _length(shape, value, path, found)
         for key, member in value.items():
             if member is not None:
-                yield from _walk(shape.value, member, f"{path}.{key}.member")
+                _walk(shape.value, member, f"{path}.{key}.member", found)
     elif kind == "string":
         if not isinstance(value, str):
-            yield Violation(path, value, "Member must be a string")
+            found.append(Violation(path, value, "Member must be a string"))
             return
-        yield from _length(shape, value, path)
+        _length(shape, value, path, found)
         pattern = shape.metadata.get("pattern")
         if pattern and shape.name not in _NO_PATTERN:
             compiled = _compile(pattern)
             if compiled is not None and not compiled.fullmatch(value):
                 worded = _WORDED.get(shape.name, pattern)
-                yield Violation(path, value, f"Member must satisfy regular expression pattern: {worded}")
+                found.append(Violation(path, value, f"Member must satisfy regular expression pattern: {worded}"))
         enum = shape.enum
         if enum and value not in enum:
-            yield Violation(path, value, f"Member must satisfy enum value set: [{', '.join(enum)}]")
+            found.append(Violation(path, value, f"Member must satisfy enum value set: [{', '.join(enum)}]"))
     elif kind in ("integer", "long", "float", "double"):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            yield Violation(path, value, f"Member must be a number of type {kind}")
+            found.append(Violation(path, value, f"Member must be a number of type {kind}"))
             return
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and value < low:
-            yield Violation(path, value, f"Member must have value greater than or equal to {low}")
+            found.append(Violation(path, value, f"Member must have value greater than or equal to {low}"))
         if high is not None and value > high:
-            yield Violation(path, value, f"Member must have value less than or equal to {high}")
+            found.append(Violation(path, value, f"Member must have value less than or equal to {high}"))
     elif kind == "boolean" and not isinstance(value, bool):
-        yield Violation(path, value, "Member must be a boolean")
+        found.append(Violation(path, value, "Member must be a boolean"))
 
 
-def _members(shape: Shape, value: list[str], path: str) -> Iterator[Violation]:
+def _members(shape: Shape, value: list[str], path: str, found: list[Violation]) -> None:
     """What is wrong with the texts of a list is said of the list as a whole."""
-    broken = [found for member in value for found in _walk(shape.member, member, path)]
+    broken: list[Violation] = []
+    for member in value:
+        _walk(shape.member, member, path, broken)
     if broken:
         constraints = ", ".join(dict.fromkeys(each.constraint for each in broken))
         hidden = broken[0].sensitive
         shown = None if hidden else value
-        yield Violation(path, shown, f"Member must satisfy constraint: [{constraints}]", hidden)
+        found.append(Violation(path, shown, f"Member must satisfy constraint: [{constraints}]", hidden))
 
 
-def _length(shape: Shape, value: Any, path: str) -> Iterator[Violation]:
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+def _length(shape: Shape, value: Any, path: str, found: list[Violation]) -> None:
+    metadata = shape.metadata
+    low, high = metadata.get("min"), metadata.get("max")
     if low is not None and len(value) < low:
-        yield Violation(path, value, f"Member must have length greater than or equal to {low}")
+        found.append(Violation(path, value, f"Member must have length greater than or equal to {low}"))
     if high is not None and len(value) > high:
-        yield Violation(path, value, f"Member must have length less than or equal to {high}")
+        found.append(Violation(path, value, f"Member must have length less than or equal to {high}"))
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from portside.cloud.kernel.database import Transaction
 from portside.cloud.services.cloudformation import checks, rows
 from portside.cloud.services.cloudformation.intrinsics import UNKNOWN, EvaluationError, Evaluator
 from portside.cloud.services.cloudformation.plan import Dangling
-from portside.cloud.services.cloudformation.records import Output, Stack
+from portside.cloud.services.cloudformation.records import Output, Stack, StackStatus
 from portside.cloud.services.cloudformation.rows import Reader
 
 
@@ -48,6 +48,8 @@ def refuse_exports(db: Reader, stack: Stack, made: tuple[Output, ...]) -> str:
         if each.export in wanted:
             return f"Export with name {each.export} is already exported by stack {stack.name}."
         wanted[each.export] = each.value
+    if not wanted and _never_exported(stack):
+        return ""
     for name, value, owner_id in rows.exports(db, stack.region):
         if owner_id != stack.id:
             if name in wanted:
@@ -63,6 +65,10 @@ def refuse_exports(db: Reader, stack: Stack, made: tuple[Output, ...]) -> str:
     return ""
 
 
+def _never_exported(stack: Stack) -> bool:
+    return stack.status is StackStatus.CREATE_IN_PROGRESS
+
+
 def refuse_deletion(db: Reader, stack: Stack) -> str:
     """Why a stack's exports keep it from being deleted; empty if they do not."""
     for name, _, owner_id in rows.exports(db, stack.region):
@@ -75,5 +81,7 @@ def refuse_deletion(db: Reader, stack: Stack) -> str:
 
 
 def publish(tx: Transaction, stack: Stack, made: tuple[Output, ...], imported: set[str]) -> None:
-    rows.set_exports(tx, stack.region, stack.id, {each.export: each.value for each in made if each.export})
+    exported = {each.export: each.value for each in made if each.export}
+    if exported or not _never_exported(stack):
+        rows.set_exports(tx, stack.region, stack.id, exported)
     rows.set_imports(tx, stack.region, stack.id, imported)

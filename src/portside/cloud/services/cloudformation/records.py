@@ -463,4 +463,5 @@ MIGRATIONS = (
     """,
     "CREATE INDEX cfn_event_id ON cfn_event (id);",
     "DROP INDEX cfn_event_id; CREATE UNIQUE INDEX cfn_event_id ON cfn_event (id, stack_id);",
+    "DROP INDEX cfn_event_id; CREATE UNIQUE INDEX cfn_event_id ON cfn_event (stack_id, id);",
 )

@@ -64,11 +64,15 @@ class ClusterApi:
                     spec["defaultCapacityProviderStrategy"] = association(tx, caller, wanted, strategy)
                     spec["capacityProviders"] = wanted
                     tx.after_commit(lambda: self._wakes.providers(caller.region))
-                store.drop_tags(tx, arn)
+                first = present is None
+                if not first:
+                    store.drop_tags(tx, arn)
                 present = Cluster(arn, caller.region, name, ClusterStatus.ACTIVE, self._clock.now(), spec)
                 store.clusters.save(tx, present)
-                store.set_tags(tx, arn, params.get("tags") or [])
+                tags = store.set_tags(tx, arn, params.get("tags") or [])
                 tx.after_commit(lambda: self._capacity.cluster_made(caller.region, name))
+                if first:
+                    return views.first_cluster(present, tags)
             return views.cluster(tx, present, ("TAGS", "CONFIGURATIONS"))
 
         return {"cluster": await self._database.commit(create)}

@@ -38,8 +38,7 @@ class DefinitionApi:
                 spec=spec,
             )
             store.definitions.save(tx, each)
-            store.set_tags(tx, each.arn, params.get("tags") or [])
-            return each, store.tags_of(tx, each.arn)
+            return each, store.set_tags(tx, each.arn, params.get("tags") or [])
 
         made, tags = await self._database.commit(register)
         return {"taskDefinition": views.definition(made), "tags": tags}

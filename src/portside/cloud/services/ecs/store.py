@@ -219,14 +219,16 @@ def tags_of(reader: Reader, arn: str) -> list[dict[str, str]]:
     return [{"key": row["key"], "value": row["value"]} for row in rows]
 
 
-def set_tags(tx: Transaction, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
-    wanted = [(arn, tag["key"], tag.get("value", "")) for tag in tags]
+def set_tags(tx: Transaction, arn: str, tags: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Adds them to those that are there, and returns them: all there are, of something new."""
+    wanted = {tag["key"]: tag.get("value", "") for tag in tags}
     if wanted:
         tx.execute(
             f"INSERT INTO ecs_tag VALUES {', '.join(['(?, ?, ?)'] * len(wanted))} "
             "ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
-            [value for row in wanted for value in row],
+            [value for key in wanted for value in (arn, key, wanted[key])],
         )
+    return [{"key": key, "value": value} for key, value in wanted.items()]
 
 
 def drop_tags(tx: Transaction, arn: str, keys: Iterable[str] | None = None) -> None:

@@ -5,6 +5,7 @@ Reads, never writes. Counts (running, pending) are taken from the tasks at the m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from portside.cloud.services.calls import Params
@@ -40,6 +41,23 @@ def cluster(reader: store.Reader, each: Cluster, include: Collection[str] = ()) 
     tasks = store.tasks.count(reader, each.region, each.name)
     services = store.services.count(reader, each.region, each.name)
     instances = store.instances.count(reader, each.region, each.name)
+    tags = store.tags_of(reader, each.arn) if "TAGS" in include else []
+    return _cluster(each, tasks, services, instances, tags, include)
+
+
+def first_cluster(each: Cluster, tags: list[dict[str, str]]) -> Params:
+    """The first of its name, when it has just been made: nothing is in it."""
+    return _cluster(each, Counter(), Counter(), Counter(), tags, ("TAGS", "CONFIGURATIONS"))
+
+
+def _cluster(
+    each: Cluster,
+    tasks: Counter[str],
+    services: Counter[str],
+    instances: Counter[str],
+    tags: list[dict[str, str]],
+    include: Collection[str],
+) -> Params:
     ran = tasks[TaskStatus.RUNNING] + tasks[TaskStatus.DEACTIVATING]
     waits = sum(tasks[status] for status in PENDING)
     shown: Params = {
@@ -51,7 +69,7 @@ def cluster(reader: store.Reader, each: Cluster, include: Collection[str] = ()) 
         "pendingTasksCount": waits,
         "activeServicesCount": services[ServiceStatus.ACTIVE],
         "statistics": [],
-        "tags": store.tags_of(reader, each.arn) if "TAGS" in include else [],
+        "tags": tags,
         "settings": each.spec.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
         "capacityProviders": each.spec.get("capacityProviders") or [],
         "defaultCapacityProviderStrategy": each.spec.get("defaultCapacityProviderStrategy") or [],
