@@ -5,7 +5,7 @@ For each operation of the cloud's own services, hypothesis draws requests and an
 
 import datetime
 import math
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from botocore.parsers import create_parser
@@ -188,3 +188,17 @@ def test_any_text_survives_an_xml_error(text):
     assert parsed["Error"]["Code"] == "ValidationError"
     if text.isprintable() and text.strip() == text:
         assert (parsed["Error"]["Message"] or "") == text
+
+
+@given(st.text("a1=&+%2Fé;\u20ac. c8", max_size=40), st.text("a1=&+%2F", max_size=20))
+def test_the_fields_of_a_form_are_those_that_the_standard_library_finds(text, query):
+    """Percent signs that begin nothing, bytes that are no UTF-8, and names without a value among them."""
+    expected = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(text, keep_blank_values=True))
+    assert parse.form(text.encode(), query) == expected
+
+
+@given(st.floats(0, 4_000_000_000, allow_nan=False) | st.integers(0, 4_000_000_000_000).map(lambda n: n / 1000))
+def test_a_moment_is_written_as_the_standard_library_writes_it(at):
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    assert serialise.iso(at) == serialise.iso(moment)
+    assert serialise.iso(at) == moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
