@@ -78,6 +78,12 @@ def test_values_are_brought_into_their_types(kind: str, given: dict[str, Any], m
             "Property validation failure: [Value of property {/ImageTagMutability} is not one of "
             "{MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION}]",
         ),
+        (
+            "AWS::ECS::Cluster",
+            {"Tags": [{"Key": "team", "Value": "größer {x}"}]},
+            "Property validation failure: [Value of property {/Tags/0/Value} does not match pattern "
+            r"{^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$}]",
+        ),
     ],
 )
 def test_complaints(kind: str, given: dict[str, Any], complaint: str) -> None:

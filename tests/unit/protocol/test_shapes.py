@@ -4,7 +4,8 @@ import pytest
 from botocore.model import ShapeResolver
 
 from portside.cloud.protocol.models import known_services, model
-from portside.cloud.protocol.shapes import _compile, describe, violations
+from portside.cloud.protocol.patterns import compiled
+from portside.cloud.protocol.shapes import describe, violations
 
 SHAPES = ShapeResolver(
     {
@@ -67,10 +68,10 @@ def test_the_sentence_counts():
 
 
 def test_unicode_classes_of_the_tag_pattern():
-    compiled = _compile(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)")
-    assert compiled.fullmatch("aws:cloudformation:stack-name")
-    assert compiled.fullmatch("Größe 1")
-    assert not compiled.fullmatch("a{b}")
+    tag = compiled(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)")
+    assert tag.fullmatch("aws:cloudformation:stack-name")
+    assert tag.fullmatch("Größe 1")
+    assert not tag.fullmatch("a{b}")
 
 
 def test_every_pattern_of_our_services_compiles():
@@ -78,7 +79,7 @@ def test_every_pattern_of_our_services_compiles():
         (name, shape)
         for name in ("ecs", "ecr", "elbv2", "logs", "cloudformation")
         for shape in model(name).shape_names
-        if (pattern := model(name).shape_for(shape).metadata.get("pattern")) and _compile(pattern) is None
+        if (pattern := model(name).shape_for(shape).metadata.get("pattern")) and compiled(pattern) is None
     }
     # A character range that only Java takes.
     assert unusable == {("logs", "ResourceType")}
@@ -87,3 +88,8 @@ def test_every_pattern_of_our_services_compiles():
 def test_a_service_that_nobody_knows_has_no_model():
     assert model("nonsense") is None
     assert {"ecs", "elbv2"} <= set(known_services())
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "a{99999999999999999999}", r"\p{Nobody}", "(?<a", r"\k<none>"])
+def test_what_is_no_pattern(pattern):
+    assert compiled(pattern) is None

@@ -6,11 +6,11 @@ turns the list into the error that the service uses for it.
 
 from __future__ import annotations
 
-import re
-import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from portside.cloud.protocol.patterns import compiled
 
 if TYPE_CHECKING:
     from botocore.model import Shape
@@ -111,8 +111,8 @@ def _look(shape: Shape, value: Any, path: str, found: list[Violation]) -> None:
         _length(shape, value, path, found)
         pattern = shape.metadata.get("pattern")
         if pattern and shape.name not in _NO_PATTERN:
-            compiled = _compile(pattern)
-            if compiled is not None and not compiled.fullmatch(value):
+            syntax = compiled(pattern)
+            if syntax is not None and not syntax.fullmatch(value):
                 worded = _WORDED.get(shape.name, pattern)
                 found.append(Violation(path, value, f"Member must satisfy regular expression pattern: {worded}"))
         enum = shape.enum
@@ -156,24 +156,3 @@ def _length(shape: Shape, value: Any, path: str, found: list[Violation]) -> None
 def _join(path: str, name: str) -> str:
     here = name[0].lower() + name[1:]
     return f"{path}.{here}" if path else here
-
-
-@lru_cache(maxsize=512)
-def _compile(pattern: str) -> re.Pattern[str] | None:
-    """AWS's patterns are Java's: those with Unicode classes need `regex`, the few that nothing here takes are
-    left unchecked."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # `[[` is a literal in these patterns
-            if "\\p{" not in pattern:
-                return re.compile(pattern)
-            import regex
-
-            compiled: re.Pattern[str] = regex.compile(pattern)
-            return compiled
-    except re.error:
-        return None
-    except Exception as error:
-        if type(error).__module__.startswith("regex"):
-            return None
-        raise

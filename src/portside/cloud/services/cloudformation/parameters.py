@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
+from portside.cloud.protocol import patterns
 from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Calls, Params
 from portside.cloud.services.cloudformation import dynamic, limits
@@ -47,9 +46,6 @@ _KEYS = frozenset(
         "MaxLength", "MinValue", "MaxValue", "NoEcho",
     }
 )  # fmt: skip
-# Classes by name, groups with a name, sets of sets: what Java's patterns have and `re` has not.
-_SPELT = {"z": r"\Z", "k": r"\g"}
-_JAVA = re.compile(r"\\[pPzhR]|&&|\(\?<[A-Za-z]")
 _VERSIONLESS = re.compile(r"\{\{resolve:ssm:(?![^{}]*:[0-9]+\}\})[^{}]*\}\}")
 MASK = "****"
 # Marks a parameter of a nested stack whose value is not known yet; no request over HTTP can carry it.
@@ -136,7 +132,7 @@ def _check_members(name: str, declared: Mapping[str, Any]) -> None:
         raise invalid("Template format error: Every AllowedValues value must be a list of strings.")
     if str(declared.get("NoEcho", "false")).lower() not in ("true", "false"):
         raise invalid(f"Template format error: NoEcho of parameter {name} must be true or false.")
-    if _compiled(declared.get("AllowedPattern", "")) is None:
+    if patterns.compiled(declared.get("AllowedPattern", "")) is None:
         raise invalid(f"Template format error: AllowedPattern of parameter {name} is not a regular expression.")
 
 
@@ -152,30 +148,6 @@ def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
     for low, high in (("MinLength", "MaxLength"), ("MinValue", "MaxValue")):
         if low in declared and high in declared and float(declared[low]) > float(declared[high]):
             raise invalid(f"Template error: Parameter '{name}' {low} must be less than {high}.")
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """AWS's patterns are Java's. Those with what only Java has go to `regex`, which takes it too; None for what is
-    no pattern."""
-    try:
-        if _JAVA.search(pattern):
-            import regex
-
-            # The very end of the text, and what a group holds, are spelt otherwise by Java.
-            spelt = re.sub(r"\\([\s\S])", lambda each: _SPELT.get(each[1], each[0]), pattern)
-            found: re.Pattern[str] = regex.compile(spelt, regex.VERSION1)
-            return found
-        with warnings.catch_warnings():
-            # `[[:alpha:]]` and the like, which may come to mean something else one day.
-            warnings.simplefilter("ignore", FutureWarning)
-            return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError):
-        return None
-    except Exception as error:
-        if type(error).__module__.startswith("regex"):
-            return None
-        raise
 
 
 def number(value: Any) -> float | None:
@@ -264,8 +236,8 @@ def _check(name: str, declared: Mapping[str, Any], value: str) -> None:
             raise invalid(_said(name, declared, f"Parameter '{name}' must be one of AllowedValues"))
     pattern = declared.get("AllowedPattern")
     if isinstance(pattern, str):
-        compiled = _compiled(pattern)
-        if compiled is None or any(not compiled.fullmatch(each) for each in members):
+        syntax = patterns.compiled(pattern)
+        if syntax is None or any(not syntax.fullmatch(each) for each in members):
             raise invalid(_said(name, declared, f"Parameter '{name}' must match pattern {pattern}"))
     for each in members:
         _check_length(name, declared, each)

@@ -7,9 +7,9 @@ fit in AWS's words. Values that are not known yet, or are dynamic references, pa
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
+from portside.cloud.protocol.patterns import compiled
 from portside.cloud.services.cloudformation.intrinsics import UNKNOWN
 from portside.cloud.services.cloudformation.schema import Schema
 
@@ -150,7 +150,7 @@ def _scalar(node: dict[str, Any], value: Any, path: str, errors: list[str]) -> N
         errors.append(f"Value of property {{{path}}} is not one of {{{', '.join(str(each) for each in allowed)}}}")
     if isinstance(value, str):
         pattern = node.get("pattern")
-        if pattern is not None and (compiled := _compile(pattern)) is not None and not compiled.search(value):
+        if pattern is not None and not _matches(pattern, value):
             errors.append(f"Value of property {{{path}}} does not match pattern {{{pattern}}}")
         low, high = node.get("minLength"), node.get("maxLength")
         if low is not None and len(value) < low:
@@ -178,15 +178,6 @@ def _one_of(schema: Schema, choices: list[dict[str, Any]], value: Any, path: str
     return found
 
 
-def _matches(pattern: str, name: str) -> bool:
-    compiled = _compile(pattern)
-    return compiled is None or compiled.search(name) is not None
-
-
-@lru_cache(maxsize=256)
-def _compile(pattern: str) -> re.Pattern[str] | None:
-    """The registry's patterns are of ECMA's kind; the few that `re` does not take are left unchecked."""
-    try:
-        return re.compile(pattern)
-    except re.error:
-        return None
+def _matches(pattern: str, text: str) -> bool:
+    syntax = compiled(pattern)
+    return syntax is None or syntax.search(text) is not None
