@@ -180,6 +180,23 @@ async def test_templates_are_validated_and_summarised(world: World) -> None:
     assert summary["Parameters"][0]["ParameterConstraints"] == {"AllowedValues": ["1", "2"]}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "Either Template URL or Template Body must be specified."),
+        (
+            {"StackName": "web", "TemplateBody": "{}"},
+            "Only one of Stack Name, Template URL or Template Body may be specified.",
+        ),
+        ({"StackSetName": "all"}, "GetTemplateSummary: portside's local cloud does not offer stack sets."),
+    ],
+)
+async def test_a_summary_is_of_one_template(world: World, given: dict[str, str], said: str) -> None:
+    assert await world.create("web", {"Resources": {"A": topic()}}) == "CREATE_COMPLETE"
+    refused = await world.refused("GetTemplateSummary", **given)
+    assert refused.code == "ValidationError" and refused.message.startswith(said)
+
+
 async def test_events_come_in_pages(world: World) -> None:
     template = {"Resources": {f"P{number}": parameter("x") for number in range(40)}}
     assert await world.create("web", template) == "CREATE_COMPLETE"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from portside.cloud.protocol.errors import AwsError
 from portside.cloud.services.calls import Caller, Handler, Params, operation
 from portside.cloud.services.cloudformation import drift_rows, rows
 from portside.cloud.services.cloudformation.base import Operations, page
@@ -112,11 +113,16 @@ SET_OPERATIONS = (
 )  # fmt: skip
 
 
-def _refuse_sets(name: str, caller: Caller, params: Params) -> Params:
-    raise invalid(
+def no_sets(name: str) -> AwsError:
+    """Why the operation `name` cannot do anything with stack sets."""
+    return invalid(
         f"{name}: portside's local cloud does not offer stack sets. They are out of its scope, for they deploy to "
         "many accounts and regions, and it is one; create the stacks themselves."
     )
+
+
+def _refuse_sets(name: str, caller: Caller, params: Params) -> Params:
+    raise no_sets(name)
 
 
 def refused_operations() -> dict[str, Handler]:

@@ -23,6 +23,7 @@ from portside.cloud.services.cloudformation import (
 )
 from portside.cloud.services.cloudformation.base import Operations, page
 from portside.cloud.services.cloudformation.documents import invalid
+from portside.cloud.services.cloudformation.drift_calls import no_sets
 from portside.cloud.services.cloudformation.proposal import read_body
 from portside.cloud.services.cloudformation.records import Resource, Spec, Stack, StackStatus
 from portside.cloud.services.cloudformation.resources import registry
@@ -209,7 +210,11 @@ class ReadCalls(Operations):
 
     @operation("GetTemplateSummary")
     async def get_template_summary(self, caller: Caller, params: Params) -> Params:
+        if params.get("StackSetName"):
+            raise no_sets("GetTemplateSummary")
         name = params.get("StackName")
+        if name and (params.get("TemplateBody") or params.get("TemplateURL")):
+            raise invalid("Only one of Stack Name, Template URL or Template Body may be specified.")
         if name:
             stack = self._need_with_id(caller, name)
             if stack.status is StackStatus.REVIEW_IN_PROGRESS:
