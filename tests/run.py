@@ -16,6 +16,7 @@ from portside.image import provision
 from portside.image.errors import ImageError
 
 ROOT = Path(__file__).parents[1]
+WORKERS = ("-n", "2", "--dist", "loadgroup")
 
 
 def main() -> int:
@@ -30,7 +31,8 @@ def main() -> int:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PORTSIDE_"))}
         kept["PORTSIDE_HOME"] = str(engine / "home")
         try:
-            return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=kept).returncode
+            words = [sys.executable, "-m", "pytest", *WORKERS, *sys.argv[1:]]
+            return subprocess.run(words, cwd=ROOT, env=kept).returncode
         finally:
             provision.stop(engine)
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -384,14 +385,21 @@ def test_skopeo(shell: Shell, repository: str) -> None:
     assert set(digests(shell, repository)) == {"v1", "copied", "named"}
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pm") as made:
+        yield Path(made)
+
+
 @pytest.mark.client("podman", works="`login`, `push`, `pull`, `tag`, `rmi`, by `localhost` and by names as on AWS")
-def test_podman(shell: Shell, repository: str) -> None:
+def test_podman(shell: Shell, repository: str, short: Path) -> None:
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
     assert is_version("podman", shell.run("podman", "--version").split()[2])
     shell.docker("tag", IMAGE, f"{HOST}/{repository}:v1")
     shell.docker("push", f"{HOST}/{repository}:v1")
-    storage = ("--root", f"{shell.directory}/storage", "--runroot", f"{shell.directory}/runroot")
+    # podman takes no longer path than 50 characters for it.
+    storage = ("--root", f"{shell.directory}/storage", "--runroot", str(short))
     podman = ("podman", *storage, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs")
     insecure = "--tls-verify=false"
     login = (*podman, "login", insecure, "--username", "AWS", "--password-stdin")
