@@ -22,6 +22,8 @@ KEYS = ("ParameterKey", "LogicalResourceId", "Key", "OutputKey", "Name")
 _HOLE = re.compile(r"<[a-zA-Z][a-zA-Z0-9_:\- ]*>")
 # What AWS draws at random, where it was not replaced: the end of a physical name, a version id, an event's time.
 _SUFFIX = re.compile(r"(?<=[A-Za-z0-9]-)[A-Za-z0-9]{12}$")
+# The same within a text: what was made up follows the name of a stack and that of a resource.
+_MADE_UP = re.compile(r"(-[A-Za-z0-9]+-)[A-Za-z0-9]{12}(?![A-Za-z0-9])")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT = re.compile(r"^([A-Za-z0-9]+-[A-Z_]+)-(date|\d{4}-.*Z)$")
 
@@ -140,7 +142,7 @@ class Matcher:
         for name, stands in sorted(self.bound.items(), key=lambda pair: -len(pair[1])):
             if len(stands) > 3:
                 text = text.replace(stands, name)
-        return text.replace(self.account, RECORDED_ACCOUNT)
+        return _MADE_UP.sub(r"\1suffix", text.replace(self.account, RECORDED_ACCOUNT))
 
 
 def _detail(detail: dict[str, Any]) -> tuple[str, ...]:

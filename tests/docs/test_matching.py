@@ -58,3 +58,13 @@ def test_what_aws_draws_at_random_is_put_aside(recorded: Any, here: Any) -> None
 )
 def test_everything_else_is_a_difference(recorded: Any, here: Any) -> None:
     assert len(differences(recorded, here)) == 1
+
+
+def test_what_is_shown_of_a_difference_is_the_same_at_every_run() -> None:
+    found = []
+    for drawn in ("Cur1yIDv6qoL", "PchkIKB8uZgV"):
+        matcher = Matcher(ACCOUNT)
+        matcher.compare({"a": "gone"}, {"a": f"Parameter CFN-Name-{drawn} not found, nor that-Configuration."})
+        found += matcher.found
+    assert found[0] == found[1]
+    assert found[0].here == "Parameter CFN-Name-suffix not found, nor that-Configuration."
