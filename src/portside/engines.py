@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit
 PING_SECONDS = 2.0
 # The local cloud's own socket for docker clients. It is no engine: behind it is one, found in another way.
 CLOUD_SOCKET = "portside.sock"
+# Systems allow a socket's path 104 or 108 bytes; longer ones nobody can listen at.
+LONGEST_SOCKET_PATH = 100
 
 
 def candidates(environ: Mapping[str, str], home: Path) -> list[str]:

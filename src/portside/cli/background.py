@@ -52,6 +52,10 @@ def env() -> bool:
     docker = f"unix://{home.docker_socket}"
     if not home.docker_socket.exists() or not engines.answers(docker):
         docker = ""
+    path = str(home.docker_socket)
+    if len(path) > engines.LONGEST_SOCKET_PATH:
+        terminal.say(f"docker is not pointed at the local cloud: no socket can have a path as long as {path}.")
+        terminal.say("Set PORTSIDE_HOME to a shorter one, and start the cloud there.")
     engine = variables.named_engine(os.environ, cloud_settings.read(home, os.environ).engine)
     for line in variables.lines(running, os.environ, docker, engine):
         terminal.data(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from portside.cli import variables
+from portside.cli import background, variables
 from portside.cloud.process import Running
 
 RUNNING = Running(1, "cloud", "127.0.0.92", 4566, "us-east-1", "000000000000", 0.0)
@@ -86,3 +86,19 @@ def test_a_shell_gets_back_to_the_engine_when_the_cloud_has_stopped() -> None:
     assert variables.leave_docker({"DOCKER_HOST": "unix:///var/run/docker.sock"}) == []
     assert variables.leave_docker({}) == []
     assert evaluated({"DOCKER_HOST": DOCKER}).get("DOCKER_HOST") is None
+
+
+@pytest.mark.parametrize(("length", "told"), [(40, False), (100, True)])
+def test_it_is_said_where_docker_cannot_be_led_to_the_cloud(
+    length: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a socket docker would look for AWS itself, and tell that there is no such host."""
+    home = Path("/nowhere") / ("h" * length)
+    monkeypatch.setenv("PORTSIDE_HOME", str(home))
+    monkeypatch.setattr(background.process, "find", lambda place: RUNNING)
+    assert background.env()
+    shown = capsys.readouterr()
+    assert f"AWS_ENDPOINT_URL={ENDPOINT}" in shown.out and "DOCKER_HOST" not in shown.out
+    said = " ".join(shown.err.split())
+    assert ("docker is not pointed at the local cloud" in said) == told
+    assert ("Set PORTSIDE_HOME to a shorter one" in said) == told

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from portside.cloud.kernel.log import Log
-from portside.cloud.machine.guard import LONGEST_SOCKET_PATH, Refused, listen
+from portside.cloud.machine.guard import Refused, listen
 from portside.cloud.machine.http_tunnel import LARGEST_HEAD, Exchange, Head, Malformed, tunnel
+from portside.engines import LONGEST_SOCKET_PATH
 
 MODE = 0o600
 _VERSION = re.compile(r"/v\d+\.\d+(?=/)")

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portside.cloud.kernel.log import Log
+from portside.engines import LONGEST_SOCKET_PATH
 
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-LONGEST_SOCKET_PATH = 100
 CONNECT_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 _PATH = re.compile(r"(?P<version>/v\d+\.\d+)?(?P<rest>/.*)")
