@@ -325,3 +325,18 @@ def test_an_old_cli_does_not_read_the_variable(cloud: LocalCloud, tmp_path: Path
     # Nobody is at this proxy: what goes out is seen, and gets nowhere.
     said = old("ecs", "list-clusters", refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
     assert "proxy URL" in said and "127.0.0.1:9" in said
+
+
+@pytest.mark.client(
+    "awscli1",
+    gap="`AWS_ENDPOINT_URL` for `sqs`, `emr`, `rds`, `docdb`, `neptune` and `health`",
+    why="the CLI puts old addresses of AWS's in its place, where AWS refuses the keys; "
+    '`--endpoint-url "$AWS_ENDPOINT_URL"` it takes',
+)
+def test_services_with_addresses_of_the_clis_own(cloud: LocalCloud, tmp_path: Path) -> None:
+    words = ["sqs", "list-queues", "--region", "us-east-1"]
+    made = cli("awscli1", cloud, tmp_path)
+    # Nobody is at this proxy: what goes out is seen, and gets nowhere.
+    said = made.run(*words, refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
+    assert "proxy URL" in said and "127.0.0.1:9" in said
+    assert made.run(*words, "--endpoint-url", cloud.url) == ""
