@@ -51,11 +51,22 @@ class Worktree:
             return None
         with tempfile.TemporaryDirectory() as scratch:
             with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-                tar.extractall(scratch, filter="tar")
+                _unpack(tar, scratch)
             try:
                 return Context(Path(scratch) / context, dockerfile).digest(arguments)
             except ImageError:
                 return None
+
+
+def _unpack(tar: tarfile.TarFile, target: str) -> None:
+    """What git archives of a commit, with the modes of a checkout: nothing in it leads out of the target."""
+    if hasattr(tarfile, "tar_filter"):
+        tar.extractall(target, filter="tar")
+        return
+    # Python 3.11 has filters from its fourth release on only, and Debian 12 has the second.
+    for member in tar.getmembers():
+        member.mode &= 0o755
+    tar.extractall(target)  # noqa: S202
 
 
 def find(directory: Path) -> Worktree | None:

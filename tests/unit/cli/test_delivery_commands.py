@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -295,6 +296,20 @@ def test_up_keeps_the_commit_that_runs_while_the_sources_are_the_same(checkout):
     (checkout / "app.js").write_text("one\n")
     (checkout / "new.js").write_text("not committed\n")
     assert tag_for(serving(commit), checkout) != commit
+
+
+# From Python 3.12 to 3.13 the way of older ones is warned of.
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
+def test_up_keeps_the_commit_that_runs_under_a_python_without_filters_of_archives(checkout, monkeypatch):
+    """Debian 12 has Python 3.11.2, and filters came with 3.11.4."""
+    for name in ("tar_filter", "data_filter", "fully_trusted_filter"):
+        monkeypatch.delattr(tarfile, name, raising=False)
+    (checkout / "run.sh").write_text("#!/bin/sh\n")
+    (checkout / "run.sh").chmod(0o755)
+    git(checkout, "add", "run.sh")
+    git(checkout, "commit", "-q", "-m", "a program")
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert tag_for(serving(commit), checkout) == commit
 
 
 def test_a_commit_that_the_checkout_does_not_have_is_not_kept(checkout):
