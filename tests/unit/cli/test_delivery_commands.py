@@ -302,8 +302,7 @@ def test_up_keeps_the_commit_that_runs_while_the_sources_are_the_same(checkout):
 @pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
 def test_up_keeps_the_commit_that_runs_under_a_python_without_filters_of_archives(checkout, monkeypatch):
     """Debian 12 has Python 3.11.2, and filters came with 3.11.4."""
-    for name in ("tar_filter", "data_filter", "fully_trusted_filter"):
-        monkeypatch.delattr(tarfile, name, raising=False)
+    monkeypatch.delattr(tarfile, "tar_filter", raising=False)
     (checkout / "run.sh").write_text("#!/bin/sh\n")
     (checkout / "run.sh").chmod(0o755)
     git(checkout, "add", "run.sh")
