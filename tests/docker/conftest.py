@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def host() -> str:
 def busybox(host: str) -> str:
     """The name of an image with busybox in it."""
     return ensure_busybox(host)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short path, for what makes sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="short") as made:
+        yield Path(made)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -383,12 +382,6 @@ def test_skopeo(shell: Shell, repository: str) -> None:
     shown = json.loads(shell.run(*proxied, "skopeo", "inspect", "--tls-verify=false", f"{named}:named"))
     assert shown["Name"] == f"{HOST}/{repository}"
     assert set(digests(shell, repository)) == {"v1", "copied", "named"}
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="pm") as made:
-        yield Path(made)
 
 
 @pytest.mark.client("podman", works="`login`, `push`, `pull`, `tag`, `rmi`, by `localhost` and by names as on AWS")

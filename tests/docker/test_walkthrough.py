@@ -6,8 +6,6 @@ import difflib
 import os
 import shutil
 import socket
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -40,13 +38,6 @@ def clients():
     if not packages.codename() or os.geteuid() != 0:
         pytest.skip(f"there is no {' and no '.join(missing)} here, and it cannot be installed")
     packages.install(*missing)
-
-
-@pytest.fixture
-def short():
-    """A directory in which the cloud's socket for docker has a path that a socket can have."""
-    with tempfile.TemporaryDirectory(prefix="walk") as made:
-        yield Path(made)
 
 
 @pytest.mark.docker

@@ -49,6 +49,12 @@ def cli(row: str, cloud: LocalCloud, directory: Path) -> Cli:
     return Cli(row, Tool(words, environ, directory), cloud, REGIONS[row])
 
 
+def assert_goes_out(run: Tool, *words: str) -> None:
+    """That the command asks AWS itself. Nobody is at this proxy: what goes out is seen, and gets nowhere."""
+    said = run(*words, refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
+    assert "proxy URL" in said and "127.0.0.1:9" in said
+
+
 @pytest.fixture(scope="module", params=["awscli1", "awscli2"])
 def aws(
     request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory
@@ -282,9 +288,7 @@ def test_package(aws: Cli) -> None:
     aws.cloud.bucket(bucket, aws.region)
     words = ("cloudformation", "package", "--template-file", "outer.json", "--s3-bucket", bucket)
     if aws.row == "awscli2":
-        # Nobody is at this proxy: what goes out is seen, and gets nowhere.
-        said = aws.run(*words, refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
-        assert "proxy URL" in said and "127.0.0.1:9" in said
+        assert_goes_out(aws.run, *words)
         return
     aws.run(*words, "--output-template-file", "packaged.json")
     said = aws.run("cloudformation", "validate-template", "--template-body", "file://packaged.json")
@@ -322,9 +326,7 @@ def test_execute_command_asks_for_the_plugin(aws: Cli) -> None:
 )
 def test_an_old_cli_does_not_read_the_variable(cloud: LocalCloud, tmp_path: Path) -> None:
     old = Tool([str(awscli2(tmp_path))], environment(cloud.url), tmp_path)
-    # Nobody is at this proxy: what goes out is seen, and gets nowhere.
-    said = old("ecs", "list-clusters", refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
-    assert "proxy URL" in said and "127.0.0.1:9" in said
+    assert_goes_out(old, "ecs", "list-clusters")
 
 
 @pytest.mark.client(
@@ -336,7 +338,5 @@ def test_an_old_cli_does_not_read_the_variable(cloud: LocalCloud, tmp_path: Path
 def test_services_with_addresses_of_the_clis_own(cloud: LocalCloud, tmp_path: Path) -> None:
     words = ["sqs", "list-queues", "--region", "us-east-1"]
     made = cli("awscli1", cloud, tmp_path)
-    # Nobody is at this proxy: what goes out is seen, and gets nowhere.
-    said = made.run(*words, refused=True, HTTPS_PROXY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
-    assert "proxy URL" in said and "127.0.0.1:9" in said
+    assert_goes_out(made.run, *words)
     assert made.run(*words, "--endpoint-url", cloud.url) == ""

@@ -90,7 +90,7 @@ def test_a_shell_gets_back_to_the_engine_when_the_cloud_has_stopped() -> None:
 
 @pytest.mark.parametrize(("length", "told"), [(40, False), (100, True)])
 def test_it_is_said_where_docker_cannot_be_led_to_the_cloud(
-    length: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    length: int, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a socket docker would look for AWS itself, and tell that there is no such host."""
     home = Path("/nowhere") / ("h" * length)

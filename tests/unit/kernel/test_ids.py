@@ -27,11 +27,10 @@ def test_each_form_has_its_length_and_its_letters(source: Ids) -> None:
 def test_what_is_drawn_from_the_system_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many numbers are drawn at once; none may be handed out again, nor any bit of one left out."""
     drawn: list[bytes] = []
+    system = ids.os.urandom
 
     def urandom(size: int) -> bytes:
-        # A counter shows whether two numbers were made of the same bytes.
-        start = sum(len(each) for each in drawn)
-        drawn.append(b"".join((n % 65536).to_bytes(2, "big") for n in range(start, start + size))[:size])
+        drawn.append(system(size))
         return drawn[-1]
 
     monkeypatch.setattr(ids.os, "urandom", urandom)

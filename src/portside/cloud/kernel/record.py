@@ -53,10 +53,8 @@ def of_members(kind: type[Made], members: Mapping[str, Any]) -> Made:
     try:
         values = _ITEMS[kind](members)
     except KeyError:
-        return kind(**members)
-    if len(values) != len(members):
-        return kind(**members)
-    return kind(*values)
+        values = ()
+    return kind(*values) if len(values) == len(members) else kind(**members)
 
 
 __all__ = ["of_members", "record", "replace"]

@@ -66,6 +66,7 @@ def refuse_exports(db: Reader, stack: Stack, made: tuple[Output, ...]) -> str:
 
 
 def _never_exported(stack: Stack) -> bool:
+    """A stack is created once, and exports only when that is complete."""
     return stack.status is StackStatus.CREATE_IN_PROGRESS
 
 

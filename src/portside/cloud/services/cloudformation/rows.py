@@ -258,7 +258,7 @@ def leftovers(db: Reader, stack_id: str) -> list[Leftover]:
         record = load(row["record"])
         applied = _applied(record["applied"])
         changed = {"number": row["number"], "applied": applied, "step": _step(record["step"], applied)}
-        found.append(Leftover(**record | changed))
+        found.append(of_members(Leftover, record | changed))
     return found
 
 
@@ -327,8 +327,9 @@ def save_change_set(tx: Transaction, change_set: ChangeSet) -> None:
 
 def _change_set(row: sqlite3.Row) -> ChangeSet:
     found = load(row["record"])
-    return ChangeSet(
-        **found
+    return of_members(
+        ChangeSet,
+        found
         | {
             "status": ChangeSetStatus(found["status"]),
             "execution": ExecutionStatus(found["execution"]),
@@ -336,7 +337,7 @@ def _change_set(row: sqlite3.Row) -> ChangeSet:
             "changes": tuple(found["changes"]),
             "followers": tuple(found.get("followers", ())),
             "imports": tuple((each[0], each[1], each[2], each[3]) for each in found.get("imports", ())),
-        }
+        },
     )
 
 
